@@ -1,2 +1,7 @@
-//! Heliostat.
-fn main() {}
+//! The `heliostat` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    heliostat::cli::run()
+}

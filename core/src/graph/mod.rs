@@ -1,0 +1,101 @@
+//! Reachability: what is wanted, minus what is had.
+//!
+//! First form: walks that decode commits and trees. The interface stays when compact tables replace the walks.
+
+mod filter;
+
+pub use filter::{Filter, FilterError};
+
+use crate::{
+    ObjectId,
+    objects::{Database, Number, ReadError},
+};
+use std::{collections::BTreeSet, sync::atomic::AtomicBool};
+
+/// A client's demand for a changed shallow boundary (`gitprotocol-v2`, fetch; `gitprotocol-pack`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deepen {
+    /// `deepen N`; 2147483647 asks for everything.
+    pub depth: Option<u32>,
+    /// `deepen-relative`: `depth` counts from the client's present boundary.
+    pub relative: bool,
+    /// `deepen-since`, seconds since the epoch.
+    pub since: Option<u64>,
+    /// `deepen-not`, resolved to objects.
+    pub not: Vec<ObjectId>,
+}
+
+/// What changes at the client's shallow boundary: the `shallow-info` section.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Boundary {
+    /// Commits that become shallow.
+    pub shallow: Vec<ObjectId>,
+    /// Commits that were shallow at the client and get their parents now.
+    pub unshallow: Vec<ObjectId>,
+}
+
+/// What a fetch asks to be sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// Objects wanted, of any type.
+    pub wants: Vec<ObjectId>,
+    /// Objects the client has, with their history (as far as it is not shallow).
+    pub haves: Vec<ObjectId>,
+    /// Commits whose parents the client lacks, before this fetch.
+    pub client_shallow: BTreeSet<ObjectId>,
+    /// What this fetch changes at the boundary.
+    pub boundary: Boundary,
+    /// Objects left out.
+    pub filter: Option<Filter>,
+    /// Annotated tags to add when what they peel to is sent: (tag, peeled).
+    pub include_tags: Vec<(ObjectId, ObjectId)>,
+}
+
+/// The objects to send, and what may serve as delta bases without being sent.
+pub struct Selected {
+    /// Objects to send, ascending.
+    pub objects: Vec<Number>,
+    /// Objects known to be at the client, ascending: allowed as bases of a thin pack.
+    pub had: Vec<Number>,
+}
+
+/// Walks over one database.
+pub struct Graph<'a> {
+    /// The objects.
+    pub objects: &'a Database,
+    /// The repository's own shallow commits: their parents are not followed.
+    pub grafts: &'a BTreeSet<ObjectId>,
+    /// Raised by the caller to end a walk with [`ReadError::Interrupted`].
+    pub stop: &'a AtomicBool,
+}
+
+impl Graph<'_> {
+    /// The change at the client's boundary for `wants` under `deepen`.
+    pub fn deepen(
+        &self,
+        _wants: &[ObjectId],
+        _deepen: &Deepen,
+        _client_shallow: &BTreeSet<ObjectId>,
+    ) -> Result<Boundary, ReadError> {
+        unimplemented!()
+    }
+
+    /// The first of `ids` that no tip reaches. Ids of any type.
+    pub fn first_unreachable(
+        &self,
+        _ids: &[ObjectId],
+        _tips: &mut dyn Iterator<Item = ObjectId>,
+    ) -> Result<Option<ObjectId>, ReadError> {
+        unimplemented!()
+    }
+
+    /// Whether every wanted commit reaches at least one of `haves`: then negotiation may end (`ready`).
+    pub fn every_want_reaches_a_have(&self, _wants: &[ObjectId], _haves: &[ObjectId]) -> Result<bool, ReadError> {
+        unimplemented!()
+    }
+
+    /// The objects that `query` asks for.
+    pub fn select(&self, _query: &Query) -> Result<Selected, ReadError> {
+        unimplemented!()
+    }
+}

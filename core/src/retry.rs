@@ -1,0 +1,1 @@
+//! Exponential backoff with full jitter, as a value: the caller brings randomness and keeps the time.

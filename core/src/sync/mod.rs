@@ -1,0 +1,1 @@
+//! Decisions of synchronisation as pure machines: time and events in, effects out.

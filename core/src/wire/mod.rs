@@ -1,0 +1,1 @@
+//! Bytes and frames: pkt-line, side-band, capabilities.

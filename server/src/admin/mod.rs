@@ -1,0 +1,1 @@
+//! The admin port: status, and the API that the command line speaks.

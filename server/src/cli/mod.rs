@@ -1,0 +1,21 @@
+//! The command line: one file a subcommand.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// A Git mirror: live copies of an upstream's repositories, served to CI fleets.
+#[derive(Debug, Parser)]
+#[command(name = "heliostat", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+/// Parses the command line and runs what it names.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command {}
+}

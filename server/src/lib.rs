@@ -1,0 +1,12 @@
+//! The Heliostat server: shards, HTTP, upstream adapters, synchronisation, administration.
+//!
+//! The binary is a thin `main` around this library, so that tests and fuzzers reach the parsers.
+
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod serve;
+pub mod shard;
+pub mod sync;
+pub mod upstream;

@@ -1,0 +1,1 @@
+//! One glommio executor per core, and what crosses between them.
