@@ -31,54 +31,31 @@ const C_BUILDERS: &[&str] = &[
 const RUST_ONLY_LINKS: &[(&str, &str)] = &[
     ("rayon-core", "one thread pool per process; pure Rust"),
     ("defmt", "one symbol table per firmware; pure Rust"),
-    (
-        "prettyplease",
-        "version handshake of a formatter; pure Rust",
-    ),
+    ("prettyplease", "version handshake of a formatter; pure Rust"),
 ];
 
 /// What cargo knows of the workspace, for the platform that runs the test.
 pub fn cargo_metadata(root: &Path) -> Value {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
-    let version = Command::new(rustc)
-        .arg("-vV")
-        .output()
-        .expect("rustc runs")
-        .stdout;
+    let version = Command::new(rustc).arg("-vV").output().expect("rustc runs").stdout;
     let version = String::from_utf8(version).expect("rustc speaks UTF-8");
-    let host = version
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .expect("a host triple");
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("a host triple");
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let output = Command::new(cargo)
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--locked",
-            "--filter-platform",
-            host,
-        ])
+        .args(["metadata", "--format-version", "1", "--locked", "--filter-platform", host])
         .current_dir(root)
         .output()
         .expect("cargo runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON")
 }
 
 /// Each package that `package` is built from and that compiles or links C, with the reason.
 pub fn c_under(package: &str, metadata: &Value) -> Vec<String> {
-    let packages: BTreeMap<&str, &Value> = list(&metadata["packages"])
-        .map(|package| (text(&package["id"]), package))
-        .collect();
-    let nodes: BTreeMap<&str, &Value> = list(&metadata["resolve"]["nodes"])
-        .map(|node| (text(&node["id"]), node))
-        .collect();
+    let packages: BTreeMap<&str, &Value> =
+        list(&metadata["packages"]).map(|package| (text(&package["id"]), package)).collect();
+    let nodes: BTreeMap<&str, &Value> =
+        list(&metadata["resolve"]["nodes"]).map(|node| (text(&node["id"]), node)).collect();
     let start = packages
         .iter()
         .find(|(_, found)| found["name"] == package)
@@ -143,24 +120,9 @@ mod tests {
 
     #[test]
     fn fires_on_c() {
-        check(
-            "zlib-sys",
-            Value::Null,
-            json!("z"),
-            &["zlib-sys: links the native library z"],
-        );
-        check(
-            "cc",
-            json!("build"),
-            Value::Null,
-            &["cc: builds or finds C"],
-        );
-        check(
-            "bindgen",
-            json!("build"),
-            Value::Null,
-            &["bindgen: builds or finds C"],
-        );
+        check("zlib-sys", Value::Null, json!("z"), &["zlib-sys: links the native library z"]);
+        check("cc", json!("build"), Value::Null, &["cc: builds or finds C"]);
+        check("bindgen", json!("build"), Value::Null, &["bindgen: builds or finds C"]);
     }
 
     #[test]

@@ -18,39 +18,15 @@ use rules::{Finding, Rule};
 use source::Source;
 
 /// Folders that are not ours to read: built, fetched or served.
-const SKIPPED: &[&str] = &[
-    ".git",
-    "target",
-    "fuzz/target",
-    "fuzz/corpus",
-    "fuzz/artifacts",
-    "heliostat-data",
-];
+const SKIPPED: &[&str] = &[".git", "target", "fuzz/target", "fuzz/corpus", "fuzz/artifacts", "heliostat-data"];
 
 /// What a text file of ours ends in, or is called.
-const TEXT: &[&str] = &[
-    "rs",
-    "toml",
-    "md",
-    "sh",
-    "py",
-    "js",
-    "mjs",
-    "java",
-    "html",
-    "css",
-    "json",
-    "check",
-    "run",
-    ".gitignore",
-];
+const TEXT: &[&str] =
+    &["rs", "toml", "md", "sh", "py", "js", "mjs", "java", "html", "css", "json", "check", "run", ".gitignore"];
 
 /// The workspace root.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("core lies in the workspace")
-        .into()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("core lies in the workspace").into()
 }
 
 /// Every text file of the tree, by its path from the root.
@@ -61,33 +37,20 @@ fn tree() -> Vec<Source> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder of the tree") {
             let path = entry.expect("an entry of the tree").path();
-            let name = path
-                .strip_prefix(&root)
-                .expect("under the root")
-                .to_string_lossy()
-                .into_owned();
+            let name = path.strip_prefix(&root).expect("under the root").to_string_lossy().into_owned();
             if SKIPPED.contains(&name.as_str()) || path.is_symlink() {
                 continue;
             }
             if path.is_dir() {
                 folders.push(path);
-            } else if TEXT.contains(&name.rsplit(['.', '/']).next().unwrap_or(&name))
-                || TEXT.contains(&name.as_str())
-            {
+            } else if TEXT.contains(&name.rsplit(['.', '/']).next().unwrap_or(&name)) || TEXT.contains(&name.as_str()) {
                 let text = std::fs::read(&path).expect("a file of the tree");
-                sources.push(Source::new(
-                    name,
-                    String::from_utf8_lossy(&text).into_owned(),
-                ));
+                sources.push(Source::new(name, String::from_utf8_lossy(&text).into_owned()));
             }
         }
     }
     sources.sort_by(|a, b| a.path.cmp(&b.path));
-    assert!(
-        sources.len() > 5,
-        "the tree was not found at {}",
-        root.display()
-    );
+    assert!(sources.len() > 5, "the tree was not found at {}", root.display());
     sources
 }
 
@@ -95,16 +58,9 @@ fn tree() -> Vec<Source> {
 fn check(rule: Rule) {
     let findings: Vec<(String, Finding)> = tree()
         .iter()
-        .flat_map(|source| {
-            rule(source)
-                .into_iter()
-                .map(|finding| (source.path.clone(), finding))
-        })
+        .flat_map(|source| rule(source).into_iter().map(|finding| (source.path.clone(), finding)))
         .collect();
-    let report: String = findings
-        .iter()
-        .map(|(path, (line, words))| format!("{path}:{line}: {words}\n"))
-        .collect();
+    let report: String = findings.iter().map(|(path, (line, words))| format!("{path}:{line}: {words}\n")).collect();
     assert!(findings.is_empty(), "\n{report}");
 }
 

@@ -18,31 +18,17 @@ const LONG: &[Exception] = &[];
 /// Where `core` reads and writes files.
 const CORE_DISK: &[Exception] = &[
     ("core/src/store/", "the store is files"),
-    (
-        "core/src/pack/",
-        "sealed packs and their sidecars are opened here",
-    ),
-    (
-        "core/src/repository/",
-        "any bare repository on disk, for upload-pack",
-    ),
+    ("core/src/pack/", "sealed packs and their sidecars are opened here"),
+    ("core/src/repository/", "any bare repository on disk, for upload-pack"),
 ];
 
 /// Where `server` names the runtime.
-const GLOMMIO: &[Exception] = &[
-    (
-        "server/src/shard/",
-        "the executors, their queues and timers",
-    ),
-    ("server/src/http/", "sockets"),
-];
+const GLOMMIO: &[Exception] =
+    &[("server/src/shard/", "the executors, their queues and timers"), ("server/src/http/", "sockets")];
 
 /// Where a child process may be started outside tests.
 const SUBPROCESS: &[Exception] = &[
-    (
-        "server/src/cli/demo",
-        "clones through the mirror with the machine's git",
-    ),
+    ("server/src/cli/demo", "clones through the mirror with the machine's git"),
     ("loadtest/", "measures stock Git"),
     ("perf/", "measures stock Git"),
 ];
@@ -52,18 +38,9 @@ const UNSAFE: &[Exception] = &[];
 
 /// What `core` may not name: code, and why.
 const CORE_IMPURE: &[(&str, &str)] = &[
-    (
-        "async fn",
-        "machines are synchronous: handle_* in, poll_* out",
-    ),
-    (
-        "async move",
-        "machines are synchronous: handle_* in, poll_* out",
-    ),
-    (
-        ".await",
-        "machines are synchronous: handle_* in, poll_* out",
-    ),
+    ("async fn", "machines are synchronous: handle_* in, poll_* out"),
+    ("async move", "machines are synchronous: handle_* in, poll_* out"),
+    (".await", "machines are synchronous: handle_* in, poll_* out"),
     ("std::net", "bytes are arguments; sockets live in server"),
     ("glommio", "the runtime lives in server"),
     ("tokio", "core has no runtime"),
@@ -75,10 +52,7 @@ const CORE_FILES: &[&str] = &["std::fs", "rustix::fs"];
 
 /// What no shipped code says, and what it says instead.
 const BANNED_CODE: &[(&str, &str)] = &[
-    (
-        ".unwrap()",
-        "return the error, or `expect` with the invariant that holds",
-    ),
+    (".unwrap()", "return the error, or `expect` with the invariant that holds"),
     ("todo!(", "finish it or leave it out"),
     ("unimplemented!(", "finish it or leave it out"),
     ("dbg!(", "tracing::debug!"),
@@ -86,20 +60,12 @@ const BANNED_CODE: &[(&str, &str)] = &[
     ("allow(unused", "remove what nothing uses"),
     ("allow(warnings", "mend them"),
     ("allow(clippy::all", "name the lint and the reason"),
-    (
-        "allow(clippy::unwrap_used",
-        "return the error, or `expect` with the invariant that holds",
-    ),
+    ("allow(clippy::unwrap_used", "return the error, or `expect` with the invariant that holds"),
 ];
 
 /// What no code says, tests included.
-const BANNED_EVERYWHERE: &[(&str, &str)] = &[
-    (
-        "#[ignore",
-        "assert what happens now, with a note, or remove the test",
-    ),
-    ("thread::sleep_ms", "thread::sleep"),
-];
+const BANNED_EVERYWHERE: &[(&str, &str)] =
+    &[("#[ignore", "assert what happens now, with a note, or remove the test"), ("thread::sleep_ms", "thread::sleep")];
 
 /// Words that identifiers and file names are not made of, and what to say instead.
 const BANNED_WORDS: &[(&str, &str)] = &[
@@ -132,16 +98,8 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ("STY", "LE.md", "ARCHITECTURE.md"),
     ("fac", "ts/", "a document that is not in the tree"),
     ("issue", "2", "what it is about"),
-    (
-        "sub",
-        "agent",
-        "nothing: how the text came about is not in it",
-    ),
-    (
-        "chat",
-        "bot",
-        "nothing: how the text came about is not in it",
-    ),
+    ("sub", "agent", "nothing: how the text came about is not in it"),
+    ("chat", "bot", "nothing: how the text came about is not in it"),
 ];
 
 /// `core` has no runtime, no socket, no clock; files only where they are its subject.
@@ -191,12 +149,8 @@ pub fn banned_code(source: &Source) -> Vec<Finding> {
             .map(|(word, instead)| (line, format!("`{word}`: {instead}")))
             .collect()
     };
-    let shipped = source
-        .shipped_lines()
-        .flat_map(|(line, code)| says(BANNED_CODE, line, code));
-    let all = source
-        .code_lines()
-        .flat_map(|(line, code)| says(BANNED_EVERYWHERE, line, code));
+    let shipped = source.shipped_lines().flat_map(|(line, code)| says(BANNED_CODE, line, code));
+    let all = source.code_lines().flat_map(|(line, code)| says(BANNED_EVERYWHERE, line, code));
     shipped.chain(all).collect()
 }
 
@@ -212,15 +166,9 @@ pub fn banned_words(source: &Source) -> Vec<Finding> {
     }
     if source.path.ends_with(".md") {
         for (line, text) in source.text_lines() {
-            let words = text
-                .split(|c: char| !c.is_alphabetic())
-                .map(str::to_lowercase);
+            let words = text.split(|c: char| !c.is_alphabetic()).map(str::to_lowercase);
             let banned = words.filter(|word| BANNED_PROSE.contains(&word.as_str()));
-            findings.extend(
-                banned
-                    .flat_map(|word| banned_in(&word).collect::<Vec<_>>())
-                    .map(|words| (line, words)),
-            );
+            findings.extend(banned.flat_map(|word| banned_in(&word).collect::<Vec<_>>()).map(|words| (line, words)));
         }
     }
     findings
@@ -235,10 +183,7 @@ pub fn banned_file_names(source: &Source) -> Vec<Finding> {
     for part in source.path.trim_end_matches(".rs").split('/') {
         findings.extend(banned_in(part).map(|words| (1, words)));
         if BANNED_FILE_NAMES.contains(&part) {
-            findings.push((
-                1,
-                format!("a file or folder called `{part}`: the noun it is about"),
-            ));
+            findings.push((1, format!("a file or folder called `{part}`: the noun it is about")));
         }
     }
     findings
@@ -250,10 +195,7 @@ pub fn length(source: &Source) -> Vec<Finding> {
     if !source.is_rust() || lines <= LINES_MAX || excepted(LONG, source) {
         return Vec::new();
     }
-    vec![(
-        lines,
-        format!("{lines} lines, {LINES_MAX} allowed: look for the second noun"),
-    )]
+    vec![(lines, format!("{lines} lines, {LINES_MAX} allowed: look for the second noun"))]
 }
 
 /// `unsafe` in the named files only, each under a comment that says why it holds.
@@ -261,9 +203,7 @@ pub fn unsafe_code(source: &Source) -> Vec<Finding> {
     let text: Vec<&str> = source.text.lines().collect();
     let mut findings = Vec::new();
     for (line, code) in source.code_lines() {
-        let written = code
-            .split(|c: char| !c.is_alphanumeric() && c != '_')
-            .any(|word| word == "unsafe");
+        let written = code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
         if !written {
             continue;
         }
@@ -289,18 +229,11 @@ fn under_safety_comment(above: &[&str]) -> bool {
 
 /// The first line of a module begins to say what it is.
 pub fn module_prose(source: &Source) -> Vec<Finding> {
-    let says = source
-        .text
-        .lines()
-        .next()
-        .is_some_and(|line| line.len() > 8 && line.starts_with("//! "));
+    let says = source.text.lines().next().is_some_and(|line| line.len() > 8 && line.starts_with("//! "));
     if !source.is_rust() || says {
         return Vec::new();
     }
-    vec![(
-        1,
-        "a module begins with `//!`: what it is, what it promises, what it does not do".into(),
-    )]
+    vec![(1, "a module begins with `//!`: what it is, what it promises, what it does not do".into())]
 }
 
 /// Nothing points out of the tree to one machine or to documents that a reader does not have.
@@ -310,8 +243,7 @@ pub fn foreign_places(source: &Source) -> Vec<Finding> {
         for (head, tail, instead) in FOREIGN {
             let word = format!("{head}{tail}");
             let at_word = text.match_indices(&word).any(|(at, _)| {
-                !text[..at]
-                    .ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '-' || c == '}')
+                !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '-' || c == '}')
             });
             if at_word {
                 findings.push((line, format!("`{word}`: {instead}")));
@@ -328,19 +260,10 @@ pub fn stale_exceptions(tree: &[Source]) -> Vec<String> {
     long.into_iter().chain(unsafe_files).collect()
 }
 
-fn stale(
-    exceptions: &[Exception],
-    tree: &[Source],
-    needs: impl Fn(&Source) -> bool,
-) -> Vec<String> {
-    let needed = |path| {
-        tree.iter()
-            .any(|source| covers(path, source) && needs(source))
-    };
+fn stale(exceptions: &[Exception], tree: &[Source], needs: impl Fn(&Source) -> bool) -> Vec<String> {
+    let needed = |path| tree.iter().any(|source| covers(path, source) && needs(source));
     let unneeded = exceptions.iter().filter(|(path, _)| !needed(path));
-    unneeded
-        .map(|(path, _)| format!("{path}: the exception is no longer needed"))
-        .collect()
+    unneeded.map(|(path, _)| format!("{path}: the exception is no longer needed")).collect()
 }
 
 fn banned_in(name: &str) -> impl Iterator<Item = String> {
@@ -360,10 +283,7 @@ fn words(name: &str) -> Vec<String> {
             words.push(String::new());
         }
         if c.is_alphanumeric() {
-            words
-                .last_mut()
-                .expect("never empty")
-                .extend(c.to_lowercase());
+            words.last_mut().expect("never empty").extend(c.to_lowercase());
         }
     }
     words
@@ -378,11 +298,7 @@ fn excepted(exceptions: &[Exception], source: &Source) -> bool {
 }
 
 fn names(exceptions: &[Exception]) -> String {
-    exceptions
-        .iter()
-        .map(|(path, _)| *path)
-        .collect::<Vec<_>>()
-        .join(", ")
+    exceptions.iter().map(|(path, _)| *path).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -391,10 +307,7 @@ mod tests {
 
     /// The rule finds something on exactly these lines of a file with this text.
     fn check(rule: Rule, path: &str, text: &str, lines: &[usize]) {
-        let found: Vec<usize> = rule(&Source::new(path, text))
-            .into_iter()
-            .map(|(line, _)| line)
-            .collect();
+        let found: Vec<usize> = rule(&Source::new(path, text)).into_iter().map(|(line, _)| line).collect();
         assert_eq!(found, lines, "{path}: {text}");
     }
 
@@ -406,47 +319,17 @@ mod tests {
             check(core_purity, "server/src/a.rs", word, &[]);
         }
         for word in CORE_FILES {
-            check(
-                core_purity,
-                "core/src/wire/a.rs",
-                &format!("use {word};"),
-                &[1],
-            );
-            check(
-                core_purity,
-                "core/src/store/a.rs",
-                &format!("use {word};"),
-                &[],
-            );
+            check(core_purity, "core/src/wire/a.rs", &format!("use {word};"), &[1]);
+            check(core_purity, "core/src/store/a.rs", &format!("use {word};"), &[]);
         }
     }
 
     #[test]
     fn server_layering_fires() {
-        check(
-            server_layering,
-            "server/src/serve/a.rs",
-            "use glommio::x;",
-            &[1],
-        );
-        check(
-            server_layering,
-            "server/src/shard/a.rs",
-            "use glommio::x;",
-            &[],
-        );
-        check(
-            server_layering,
-            "server/src/serve/a.rs",
-            "std::process::Command::new(git)",
-            &[1],
-        );
-        check(
-            server_layering,
-            "server/tests/a.rs",
-            "std::process::Command::new(git)",
-            &[],
-        );
+        check(server_layering, "server/src/serve/a.rs", "use glommio::x;", &[1]);
+        check(server_layering, "server/src/shard/a.rs", "use glommio::x;", &[]);
+        check(server_layering, "server/src/serve/a.rs", "std::process::Command::new(git)", &[1]);
+        check(server_layering, "server/tests/a.rs", "std::process::Command::new(git)", &[]);
     }
 
     #[test]
@@ -464,35 +347,15 @@ mod tests {
     #[test]
     fn banned_words_fire() {
         for (word, _) in BANNED_WORDS {
-            check(
-                banned_words,
-                "core/src/a.rs",
-                &format!("fn pack_{word}() {{}}"),
-                &[1],
-            );
+            check(banned_words, "core/src/a.rs", &format!("fn pack_{word}() {{}}"), &[1]);
             check(banned_file_names, &format!("core/src/{word}.rs"), "", &[1]);
-            check(
-                banned_file_names,
-                &format!("core/src/pack_{word}/a.rs"),
-                "",
-                &[1],
-            );
+            check(banned_file_names, &format!("core/src/pack_{word}/a.rs"), "", &[1]);
         }
         check(banned_words, "core/src/a.rs", "\nstruct PackManager;", &[2]);
-        check(
-            banned_words,
-            "core/src/a.rs",
-            "use gix_utils::x; // a helper of theirs",
-            &[],
-        );
+        check(banned_words, "core/src/a.rs", "use gix_utils::x; // a helper of theirs", &[]);
         check(banned_words, "README.md", "one\nMaster and Slave\n", &[2]);
         for name in BANNED_FILE_NAMES {
-            check(
-                banned_file_names,
-                &format!("core/src/{name}/mod.rs"),
-                "",
-                &[1],
-            );
+            check(banned_file_names, &format!("core/src/{name}/mod.rs"), "", &[1]);
         }
         check(banned_file_names, "core/src/graph/commits.rs", "", &[]);
     }
@@ -500,12 +363,7 @@ mod tests {
     #[test]
     fn length_fires() {
         check(length, "core/src/a.rs", &"\n".repeat(LINES_MAX), &[]);
-        check(
-            length,
-            "core/src/a.rs",
-            &"\n".repeat(LINES_MAX + 1),
-            &[LINES_MAX + 1],
-        );
+        check(length, "core/src/a.rs", &"\n".repeat(LINES_MAX + 1), &[LINES_MAX + 1]);
         check(length, "a.md", &"\n".repeat(LINES_MAX + 1), &[]);
     }
 
@@ -515,21 +373,9 @@ mod tests {
         check(unsafe_code, "core/src/nowhere.rs", bare, &[2, 2]);
         let reasoned = "// SAFETY: b has no precondition.\nunsafe { b() }\n";
         check(unsafe_code, "core/src/nowhere.rs", reasoned, &[2]);
-        check(
-            unsafe_code,
-            "core/src/nowhere.rs",
-            "#![allow(unsafe_code)] // unsafe\n",
-            &[],
-        );
-        assert!(under_safety_comment(&[
-            "// SAFETY: it holds",
-            "// for two reasons",
-            "#[inline]"
-        ]));
-        assert!(!under_safety_comment(&[
-            "// SAFETY: it holds",
-            "let other = 1;"
-        ]));
+        check(unsafe_code, "core/src/nowhere.rs", "#![allow(unsafe_code)] // unsafe\n", &[]);
+        assert!(under_safety_comment(&["// SAFETY: it holds", "// for two reasons", "#[inline]"]));
+        assert!(!under_safety_comment(&["// SAFETY: it holds", "let other = 1;"]));
     }
 
     #[test]
@@ -543,27 +389,16 @@ mod tests {
     #[test]
     fn foreign_places_fire() {
         for (head, tail, _) in FOREIGN {
-            check(
-                foreign_places,
-                "README.md",
-                &format!("\nsee {head}{tail}x"),
-                &[2],
-            );
+            check(foreign_places, "README.md", &format!("\nsee {head}{tail}x"), &[2]);
             check(foreign_places, "README.md", &format!("a{head}{tail}x"), &[]);
         }
     }
 
     #[test]
     fn a_stale_exception_is_found() {
-        let exceptions = [
-            ("core/src/map.rs", "maps"),
-            ("core/src/gone.rs", "was there once"),
-        ];
+        let exceptions = [("core/src/map.rs", "maps"), ("core/src/gone.rs", "was there once")];
         let tree = [Source::new("core/src/map.rs", "unsafe { a() }")];
         let found = stale(&exceptions, &tree, |source| source.code.contains("unsafe"));
-        assert_eq!(
-            found,
-            ["core/src/gone.rs: the exception is no longer needed"]
-        );
+        assert_eq!(found, ["core/src/gone.rs: the exception is no longer needed"]);
     }
 }

@@ -19,18 +19,9 @@ pub struct Source {
 impl Source {
     pub fn new(path: impl Into<String>, text: impl Into<String>) -> Self {
         let (path, text) = (path.into(), text.into());
-        let code = if path.ends_with(".rs") {
-            blank(&text)
-        } else {
-            String::new()
-        };
+        let code = if path.ends_with(".rs") { blank(&text) } else { String::new() };
         let test = test_lines(&path, &code, text.lines().count());
-        Source {
-            path,
-            text,
-            code,
-            test,
-        }
+        Source { path, text, code, test }
     }
 
     pub fn is_rust(&self) -> bool {
@@ -55,8 +46,7 @@ impl Source {
 
 /// Whole files of tests, and from `#[cfg(test)]` + `mod x {` to the brace that closes it.
 fn test_lines(path: &str, code: &str, count: usize) -> Vec<bool> {
-    let file =
-        path.contains("/tests/") || path.ends_with("/tests.rs") || path.contains("/benches/");
+    let file = path.contains("/tests/") || path.ends_with("/tests.rs") || path.contains("/benches/");
     let mut test = vec![file; count];
     let lines: Vec<&str> = code.lines().collect();
     let mut at = 0;
@@ -67,9 +57,7 @@ fn test_lines(path: &str, code: &str, count: usize) -> Vec<bool> {
         if opens {
             let indent = lines[at].len() - lines[at].trim_start().len();
             let close = format!("{}}}", &lines[at][..indent]);
-            let end = (at..lines.len())
-                .find(|&line| lines[line] == close)
-                .unwrap_or(lines.len() - 1);
+            let end = (at..lines.len()).find(|&line| lines[line] == close).unwrap_or(lines.len() - 1);
             test[at..=end].fill(true);
             at = end;
         }
@@ -86,11 +74,7 @@ fn blank(text: &str) -> String {
     while at < from.len() {
         let end = literal_end(&from, at);
         if end > at {
-            to.extend(
-                from[at..end]
-                    .iter()
-                    .map(|&c| if c == '\n' { '\n' } else { ' ' }),
-            );
+            to.extend(from[at..end].iter().map(|&c| if c == '\n' { '\n' } else { ' ' }));
             at = end;
         } else {
             to.push(from[at]);
@@ -117,9 +101,7 @@ fn literal_end(from: &[char], at: usize) -> usize {
 }
 
 fn find(from: &[char], start: usize, matches: impl Fn(usize) -> bool) -> usize {
-    (start..from.len())
-        .find(|&i| matches(i))
-        .unwrap_or(from.len())
+    (start..from.len()).find(|&i| matches(i)).unwrap_or(from.len())
 }
 
 fn block_comment_end(from: &[char], start: usize) -> usize {
@@ -150,9 +132,7 @@ fn raw_string_end(from: &[char], start: usize) -> usize {
         return start;
     }
     let hashes = open - start - 1;
-    let closes = |i: usize| {
-        from[i] == '"' && from[i + 1..].iter().take_while(|&&c| c == '#').count() >= hashes
-    };
+    let closes = |i: usize| from[i] == '"' && from[i + 1..].iter().take_while(|&&c| c == '#').count() >= hashes;
     find(from, open + 1, closes) + 1 + hashes
 }
 
@@ -183,9 +163,6 @@ mod tests {
         let source = Source::new("core/src/a.rs", text);
         let shipped: Vec<_> = source.shipped_lines().map(|(line, _)| line).collect();
         assert_eq!(shipped, [1, 6]);
-        assert_eq!(
-            Source::new("core/tests/a.rs", text).shipped_lines().count(),
-            0
-        );
+        assert_eq!(Source::new("core/tests/a.rs", text).shipped_lines().count(), 0);
     }
 }
