@@ -3,6 +3,10 @@
 //! Sans-IO: the driver feeds bytes with [`Session::receive`] and drains [`Session::poll`] until it says
 //! [`Event::NeedInput`] or [`Event::End`]. What the machine needs to know of the repository it reads from a [`View`].
 
+mod policy;
+
+pub use policy::{FilterRules, Policy, Unborn, WantPolicy};
+
 use crate::{
     ObjectId,
     fault::Fault,
@@ -39,44 +43,6 @@ pub enum Phase {
     Duplex,
 }
 
-/// Which wants are granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WantPolicy {
-    /// Only ids that are advertised (v0/v1 stock default; v2 always checks as `ReachableFromAny` does in stock).
-    Advertised,
-    /// Advertised ids and tips of hidden references (`uploadpack.allowTipSHA1InWant`).
-    Tips,
-    /// What advertised references reach (`uploadpack.allowReachableSHA1InWant`).
-    Reachable,
-    /// Any object of the database (`uploadpack.allowAnySHA1InWant`).
-    Any,
-    /// The server's: reachable from what is advertised now or was in `View::recent`.
-    Recent,
-}
-
-/// What this server offers and grants.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// Which wants are granted.
-    pub wants: WantPolicy,
-    /// `agent=` value.
-    pub agent: String,
-    /// Whether `filter` is offered.
-    pub filters: bool,
-    /// Whether `sparse:oid` is granted.
-    pub sparse_oid: bool,
-    /// Whether `ref-in-want` is offered.
-    pub ref_in_want: bool,
-    /// Whether `sideband-all` is offered.
-    pub sideband_all: bool,
-    /// Whether `object-info` is offered.
-    pub object_info: bool,
-    /// Whether `unborn` is offered for `ls-refs`.
-    pub unborn: bool,
-    /// `session-id=` value, if one is offered.
-    pub session_id: Option<String>,
-}
-
 /// What the machine may know of the repository: one snapshot.
 pub struct View<'a> {
     /// What is advertised: hidden references are not in here.
@@ -111,13 +77,15 @@ pub struct PackOrder {
 /// What the driver has to do next.
 #[derive(Debug)]
 pub enum Event {
-    /// Send these bytes.
+    /// Send these bytes, then poll again.
     Send(Vec<u8>),
-    /// Plan and send this pack, then call [`Session::pack_sent`] or [`Session::pack_failed`].
+    /// Plan and send this pack (the pack alone, in its frames: what stands before and after it is the session's), then
+    /// call [`Session::pack_sent`] or [`Session::pack_failed`], and poll again.
     Pack(Box<PackOrder>),
-    /// Feed more input with [`Session::receive`], or [`Session::finish_input`].
+    /// Feed more input with [`Session::receive`], or [`Session::finish_input`]. Never in [`Phase::Advertise`].
     NeedInput,
-    /// The conversation is over. `Some`: it failed; what the peer should hear has been sent already (an `ERR` packet).
+    /// The conversation is over. `Some`: it failed; what the peer should hear has been sent already (an `ERR` packet or
+    /// band 3), and `detail` is what stock Git would say on standard error, without its `fatal: `.
     End(Option<Fault>),
 }
 
@@ -146,7 +114,7 @@ impl Session {
         unimplemented!()
     }
 
-    /// What to do next.
+    /// What to do next. From a request's first byte to the end of its answer, every call must get the same view.
     pub fn poll(&mut self, _view: &View<'_>) -> Event {
         unimplemented!()
     }
@@ -156,8 +124,25 @@ impl Session {
         unimplemented!()
     }
 
-    /// The ordered pack could not be made or sent; `fault.public` goes to the peer on band 3 or as `ERR`.
+    /// The ordered pack could not be made or sent; `fault.public` goes to the peer on band 3 where there is one.
     pub fn pack_failed(&mut self, _fault: Fault) {
+        unimplemented!()
+    }
+
+    /// Ends the conversation from outside (a time limit, a failed sync): `fault.public` goes to the peer as `ERR`, or on
+    /// band 3 once the pack has begun.
+    pub fn fail(&mut self, _fault: Fault) {
+        unimplemented!()
+    }
+
+    /// A frame that keeps the peer awake and means nothing, if the protocol has room for one right now: `0005\x01` while
+    /// an ordered pack with side-band is on its way, `0005\x02` before that if the request asked for `sideband-all`.
+    pub fn keep_alive(&self) -> Option<&'static [u8]> {
+        unimplemented!()
+    }
+
+    /// `text` as progress on band 2, under the same conditions, if the peer wants progress. `text` ends in `\n` or `\r`.
+    pub fn progress(&self, _text: &str) -> Option<Vec<u8>> {
         unimplemented!()
     }
 }
