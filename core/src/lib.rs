@@ -11,9 +11,11 @@ pub mod pack;
 pub mod protocol;
 pub mod refs;
 pub mod repository;
+mod repository_path;
 pub mod retry;
 pub mod store;
 pub mod sync;
 pub mod wire;
 
 pub use gix_hash::{ObjectId, oid};
+pub use repository_path::{RepositoryPath, RepositoryPathError};
