@@ -1,5 +1,7 @@
 //! The command line: one file a subcommand.
 
+mod check_config;
+
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -12,10 +14,14 @@ struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    CheckConfig(check_config::CheckConfig),
+}
 
 /// Parses the command line and runs what it names.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    match arguments.command {}
+    match arguments.command {
+        Command::CheckConfig(arguments) => check_config::run(&arguments),
+    }
 }

@@ -1,8 +1,18 @@
 //! The configuration as the rest of the server uses it: complete, checked, with defaults filled in.
 //!
-//! Flags override environment, which overrides the file. Only what is built is in here.
+//! Flags override environment, which overrides the file. Every mistake is found in one reading and names where it
+//! stands. Only what is built is in here; `schema` refuses the rest in words.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+mod file;
+mod pattern;
+mod schema;
+mod settle;
+mod value;
+
+pub use pattern::Pattern;
+pub use value::parse_duration;
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Everything a `serve` needs to know.
 #[derive(Clone, Debug)]
@@ -40,7 +50,7 @@ pub struct Http {
 }
 
 /// `[admin]`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Admin {
     /// Where to listen; default 127.0.0.1:9090. Without a token only a loopback address is accepted.
     pub listen: SocketAddr,
@@ -65,10 +75,10 @@ pub enum Upstream {
 /// `[[mirror]]`: which repositories, and how.
 #[derive(Clone, Debug)]
 pub struct Mirror {
-    /// Glob patterns on the repository's path; one must match. `*` matches any characters, `/` included.
-    pub include: Vec<String>,
-    /// Glob patterns; none may match.
-    pub exclude: Vec<String>,
+    /// One must match.
+    pub include: Vec<Pattern>,
+    /// None may match.
+    pub exclude: Vec<Pattern>,
     /// How long a reference advertisement waits for the upstream and the sync, default 20 s.
     pub wait: Duration,
 }
@@ -90,3 +100,100 @@ pub struct Store {
     /// How long an earlier generation and its directory stay, default 10 min.
     pub grace: Duration,
 }
+
+/// What flags and environment say, as written; each overrides the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--upstream`.
+    pub upstream: Option<String>,
+    /// `--kind`.
+    pub kind: Option<String>,
+    /// `--data`.
+    pub data: Option<String>,
+    /// `--listen`.
+    pub listen: Option<String>,
+    /// `--admin-listen`.
+    pub admin_listen: Option<String>,
+    /// `--mirror`, each.
+    pub mirrors: Vec<String>,
+    /// `--cores`.
+    pub cores: Option<String>,
+}
+
+/// Where a setting stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Nowhere in particular: something is missing.
+    Nowhere,
+    /// A line of the file, from 1.
+    Line(usize),
+    /// A flag, or the environment variable that stands for it.
+    Flag(&'static str),
+}
+
+/// Something wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mistake {
+    /// Where.
+    pub origin: Origin,
+    /// What, in words.
+    pub text: String,
+}
+
+impl Mistake {
+    fn new(origin: Origin, text: impl Into<String>) -> Self {
+        Self { origin, text: text.into() }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.origin {
+            Origin::Nowhere => f.write_str(&self.text),
+            Origin::Line(line) => write!(f, "line {line}: {}", self.text),
+            Origin::Flag(flag) => write!(f, "{flag}: {}", self.text),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file's `text` (empty if there is none) under `overrides`. All mistakes come back, in order of place.
+    pub fn load(text: &str, overrides: &Overrides) -> Result<Self, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let file = file::read(text, &mut mistakes);
+        let config = settle::settle(file, overrides, &mut mistakes);
+        mistakes.sort();
+        match config {
+            Some(config) if mistakes.is_empty() => Ok(config),
+            _ => Err(mistakes),
+        }
+    }
+
+    /// The first rule that mirrors `path` (`team/app.git`), if one does.
+    pub fn rule(&self, path: &str) -> Option<&Mirror> {
+        self.mirrors
+            .iter()
+            .find(|rule| rule.include.iter().any(|p| p.matches(path)) && !rule.exclude.iter().any(|p| p.matches(path)))
+    }
+
+    /// What is allowed and deserves a word in the log.
+    pub fn warnings(&self) -> Vec<String> {
+        let open = matches!(self.upstream, Upstream::Git { .. })
+            && self.mirrors.iter().any(|m| m.exclude.is_empty() && m.include.iter().any(Pattern::is_everything));
+        open.then(|| {
+            "pattern `*` mirrors whatever repository of the upstream anybody asks for; name the ones you want"
+                .to_owned()
+        })
+        .into_iter()
+        .collect()
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("listen", &self.listen).field("token", &self.token.as_ref().map(|_| "…")).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

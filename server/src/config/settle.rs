@@ -1,0 +1,292 @@
+//! From what was written to what holds: defaults, overrides, and the checks that look at several settings at once.
+
+use super::{
+    Admin, Config, Http, Mirror, Mistake, Node, Origin, Overrides, Pattern, Store, Sync, Upstream,
+    file::{File, Raw, Section, Setting},
+    parse_duration,
+};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+const ADMIN_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
+const DATA_DEFAULT: &str = "./heliostat-data";
+const WAIT_DEFAULT: Duration = Duration::from_secs(20);
+/// A client that waits longer has given up or holds a load balancer's connection for nothing.
+const WAIT_MAX: Duration = Duration::from_secs(600);
+const INTERVAL_DEFAULT: Duration = Duration::from_secs(180);
+/// Below this the interval itself is load on the upstream.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+const CONCURRENCY_DEFAULT: usize = 4;
+const CONCURRENCY_MAX: usize = 256;
+const CORES_MAX: usize = 1_024;
+const GENERATIONS_KEPT_DEFAULT: usize = 8;
+const GENERATIONS_KEPT_MAX: usize = 1_000;
+const GRACE_DEFAULT: Duration = Duration::from_secs(600);
+const TOKEN_BYTES_MIN: usize = 16;
+
+/// Takes settings out of one section, and notes what is wrong with them.
+struct Taker<'a> {
+    section: Section,
+    mistakes: &'a mut Vec<Mistake>,
+}
+
+impl Taker<'_> {
+    fn wrong(&mut self, origin: Origin, text: impl Into<String>) {
+        self.mistakes.push(Mistake::new(origin, text));
+    }
+
+    fn text(&mut self, key: &str) -> Option<(Origin, String)> {
+        let Setting { origin, value } = self.section.remove(key)?;
+        match value {
+            Raw::Text(text) if !text.is_empty() => Some((origin, text)),
+            Raw::Text(_) => {
+                self.wrong(origin, format!("`{key}` must not be empty"));
+                None
+            }
+            _ => {
+                self.wrong(origin, format!("`{key}` is written as text, in quotes"));
+                None
+            }
+        }
+    }
+
+    fn texts(&mut self, key: &str) -> Vec<(Origin, String)> {
+        match self.section.remove(key) {
+            None => Vec::new(),
+            Some(Setting { origin, value: Raw::Texts(list) }) => list.into_iter().map(|t| (origin, t)).collect(),
+            Some(Setting { origin, value: Raw::Text(one) }) => vec![(origin, one)],
+            Some(Setting { origin, .. }) => {
+                self.wrong(origin, format!("`{key}` is a list of texts"));
+                Vec::new()
+            }
+        }
+    }
+
+    fn duration(&mut self, key: &str, default: Duration, range: std::ops::RangeInclusive<Duration>) -> Duration {
+        let Some((origin, text)) = self.text(key) else { return default };
+        match parse_duration(&text) {
+            Ok(duration) if range.contains(&duration) => duration,
+            Ok(_) => {
+                self.wrong(origin, format!("`{key}` must lie between {:?} and {:?}", range.start(), range.end()));
+                default
+            }
+            Err(text) => {
+                self.wrong(origin, text);
+                default
+            }
+        }
+    }
+
+    fn count(&mut self, key: &str, range: std::ops::RangeInclusive<usize>) -> Option<usize> {
+        let Setting { origin, value } = self.section.remove(key)?;
+        if let Raw::Number(number) = value
+            && let Ok(count) = usize::try_from(number)
+            && range.contains(&count)
+        {
+            return Some(count);
+        }
+        self.wrong(origin, format!("`{key}` is a whole number from {} to {}", range.start(), range.end()));
+        None
+    }
+
+    fn address(&mut self, given: Option<(Origin, String)>, default: SocketAddr) -> (Origin, SocketAddr) {
+        let Some((origin, text)) = given else { return (Origin::Nowhere, default) };
+        match text.parse() {
+            Ok(address) => (origin, address),
+            Err(_) => {
+                self.wrong(
+                    origin,
+                    format!("`{text}` is not an address: write IP:PORT, as in 0.0.0.0:8080 or [::]:8080"),
+                );
+                (origin, default)
+            }
+        }
+    }
+}
+
+/// Puts file and overrides together. `None` if there is no usable upstream.
+pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mistake>) -> Option<Config> {
+    let mut section = |name: &str| file.sections.remove(name).unwrap_or_default();
+    let (node, http, admin, upstream, sync, store) =
+        (section("node"), section("http"), section("admin"), section("upstream"), section("sync"), section("store"));
+
+    let node = settle_node(Taker { section: node, mistakes }, flags);
+
+    let mut http = Taker { section: http, mistakes };
+    let listen = overridden(&flags.listen, "--listen", http.text("listen"));
+    let (_, listen) = http.address(listen, LISTEN_DEFAULT);
+
+    let admin = settle_admin(Taker { section: admin, mistakes }, flags, listen);
+    let upstream = settle_upstream(Taker { section: upstream, mistakes }, flags);
+
+    let mut sync = Taker { section: sync, mistakes };
+    let sync = Sync {
+        interval: sync.duration("interval", INTERVAL_DEFAULT, INTERVAL_MIN..=Duration::from_secs(86_400)),
+        concurrency: sync.count("concurrency", 1..=CONCURRENCY_MAX).unwrap_or(CONCURRENCY_DEFAULT),
+    };
+
+    let mut store = Taker { section: store, mistakes };
+    let store = Store {
+        generations_kept: store.count("generations_kept", 0..=GENERATIONS_KEPT_MAX).unwrap_or(GENERATIONS_KEPT_DEFAULT),
+        grace: store.duration("grace", GRACE_DEFAULT, Duration::ZERO..=Duration::from_secs(30 * 86_400)),
+    };
+
+    let mirrors = settle_mirrors(file.mirrors, flags, upstream.as_ref(), mistakes);
+    Some(Config { node, http: Http { listen }, admin, upstream: upstream?, mirrors, sync, store })
+}
+
+fn overridden(flag: &Option<String>, name: &'static str, file: Option<(Origin, String)>) -> Option<(Origin, String)> {
+    flag.as_ref().map(|text| (Origin::Flag(name), text.clone())).or(file)
+}
+
+fn settle_node(mut node: Taker<'_>, flags: &Overrides) -> Node {
+    let data = overridden(&flags.data, "--data", node.text("data")).map_or_else(|| DATA_DEFAULT.into(), |(_, d)| d);
+    let mut cores = node.count("cores", 1..=CORES_MAX);
+    if let Some(text) = &flags.cores {
+        match text.parse() {
+            Ok(number) if (1..=CORES_MAX).contains(&number) => cores = Some(number),
+            _ => node.wrong(Origin::Flag("--cores"), format!("`{text}` is not a whole number from 1 to {CORES_MAX}")),
+        }
+    }
+    Node { data: PathBuf::from(data), cores }
+}
+
+fn settle_admin(mut admin: Taker<'_>, flags: &Overrides, http_listen: SocketAddr) -> Admin {
+    let token = admin.text("token");
+    let given = overridden(&flags.admin_listen, "--admin-listen", admin.text("listen"));
+    let (origin, listen) = admin.address(given, ADMIN_LISTEN_DEFAULT);
+    if let Some((origin, token)) = &token
+        && token.len() < TOKEN_BYTES_MIN
+    {
+        admin.wrong(*origin, format!("`token` is shorter than {TOKEN_BYTES_MIN} characters"));
+    }
+    if token.is_none() && !listen.ip().is_loopback() {
+        admin.wrong(
+            origin,
+            format!("without a `token` in [admin] the admin port binds loopback addresses only, not {listen}"),
+        );
+    }
+    if listen == http_listen && listen.port() != 0 {
+        admin.wrong(origin, format!("the admin port and the main port are both {listen}"));
+    }
+    Admin { listen, token: token.map(|(_, token)| token) }
+}
+
+fn settle_upstream(mut section: Taker<'_>, flags: &Overrides) -> Option<Upstream> {
+    let kind = overridden(&flags.kind, "--kind", section.text("kind"));
+    let url = overridden(&flags.upstream, "--upstream", section.text("url"));
+    let ca = section.text("ca");
+    let Some((origin, url)) = url else {
+        section.wrong(Origin::Nowhere, "no upstream: give --upstream URL, or `url` in [upstream]");
+        return None;
+    };
+    let looks_like_url = url.contains("://");
+    let kind = match kind.as_ref().map(|(origin, kind)| (*origin, kind.as_str())) {
+        None if looks_like_url => "git",
+        None => "directory",
+        Some((_, kind @ ("git" | "directory"))) => kind,
+        Some((origin, kind @ ("gitolite" | "bitbucket"))) => {
+            section.wrong(origin, format!("upstream kind `{kind}` is not built yet"));
+            return None;
+        }
+        Some((origin, kind)) => {
+            section.wrong(origin, format!("unknown upstream kind `{kind}`: write git or directory"));
+            return None;
+        }
+    };
+    if kind == "git" {
+        if let Err(text) = check_url(&url) {
+            section.wrong(origin, text);
+            return None;
+        }
+        return Some(Upstream::Git { url: url.trim_end_matches('/').to_owned(), ca: ca.map(|(_, ca)| ca.into()) });
+    }
+    if looks_like_url {
+        section.wrong(origin, format!("`{url}` is an address; an upstream of kind directory is a path"));
+        return None;
+    }
+    if let Some((origin, _)) = ca {
+        section.wrong(origin, "`ca` has no use with an upstream of kind directory");
+    }
+    Some(Upstream::Directory(url.into()))
+}
+
+fn check_url(url: &str) -> Result<(), String> {
+    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
+        let scheme = url.split("://").next().unwrap_or_default();
+        return Err(format!("an upstream of kind git is an http:// or https:// address, not `{scheme}`"));
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    // The address itself is not repeated: it may hold a password.
+    if authority.contains('@') {
+        return Err("the upstream's address must not hold a user name or password: it would end up in logs".into());
+    }
+    if authority.is_empty() || authority.starts_with(':') {
+        return Err(format!("`{url}` names no host"));
+    }
+    if url.contains(['?', '#']) || url.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'\\') {
+        return Err(format!(
+            "{url:?} is not an address of repositories: it holds a space, control character, `\\`, `?` or `#`"
+        ));
+    }
+    let after_host = if authority.starts_with('[') { authority.rsplit(']').next() } else { Some(authority) };
+    if let Some((_, port)) = after_host.and_then(|a| a.rsplit_once(':'))
+        && port.parse::<u16>().map_or(true, |p| p == 0)
+    {
+        return Err(format!("`{port}` is not a port"));
+    }
+    Ok(())
+}
+
+fn settle_mirrors(
+    sections: Vec<(Origin, Section)>,
+    flags: &Overrides,
+    upstream: Option<&Upstream>,
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<Mirror> {
+    let mut rules = Vec::new();
+    if !flags.mirrors.is_empty() {
+        let given = flags.mirrors.iter().map(|text| (Origin::Flag("--mirror"), text.clone())).collect();
+        let include = patterns(given, mistakes);
+        // Flags override the file: its rules are still read, so that their mistakes show, but do not count.
+        rules.push(Mirror { include, exclude: Vec::new(), wait: WAIT_DEFAULT });
+    }
+    let flags_rule = !rules.is_empty();
+    for (origin, section) in sections {
+        let mut section = Taker { section, mistakes };
+        let (include, exclude) = (section.texts("include"), section.texts("exclude"));
+        let wait = section.duration("wait", WAIT_DEFAULT, Duration::ZERO..=WAIT_MAX);
+        if include.is_empty() {
+            section.wrong(origin, "a [[mirror]] needs `include`, a list of patterns");
+        }
+        let rule = Mirror { include: patterns(include, mistakes), exclude: patterns(exclude, mistakes), wait };
+        if !flags_rule {
+            rules.push(rule);
+        }
+    }
+    if rules.is_empty() {
+        match upstream {
+            Some(Upstream::Git { .. }) => mistakes.push(Mistake::new(
+                Origin::Nowhere,
+                "an upstream of kind git needs at least one pattern: give --mirror PATTERN, or a [[mirror]] section",
+            )),
+            // A folder is mirrored whole.
+            Some(Upstream::Directory(_)) => rules.push(Mirror {
+                include: patterns(vec![(Origin::Nowhere, "*".into())], mistakes),
+                exclude: Vec::new(),
+                wait: WAIT_DEFAULT,
+            }),
+            None => {}
+        }
+    }
+    rules
+}
+
+fn patterns(texts: Vec<(Origin, String)>, mistakes: &mut Vec<Mistake>) -> Vec<Pattern> {
+    texts
+        .into_iter()
+        .filter_map(|(origin, text)| {
+            Pattern::new(&text).map_err(|wrong| mistakes.push(Mistake::new(origin, wrong))).ok()
+        })
+        .collect()
+}

@@ -1,0 +1,171 @@
+use super::*;
+
+fn mistakes(text: &str) -> Vec<String> {
+    match Config::load(text, &Overrides::default()) {
+        Ok(_) => Vec::new(),
+        Err(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
+    }
+}
+
+const WHOLE: &str = r#"
+[node]
+data = "/srv/heliostat"
+cores = 2
+
+[http]
+listen = "0.0.0.0:80"
+
+[admin]
+listen = "127.0.0.1:9091"
+token = "0123456789abcdef"
+
+[upstream]
+kind = "git"
+url = "https://git.example.com/scm/"
+
+[[mirror]]
+include = ["team/*", "tools/build"]
+exclude = ["team/secret*"]
+wait = "5s"
+
+[[mirror]]
+include = ["public/*"]
+
+[sync]
+interval = "1min"
+concurrency = 8
+
+[store]
+generations_kept = 3
+grace = "1h"
+"#;
+
+#[test]
+fn a_whole_file() {
+    let config = Config::load(WHOLE, &Overrides::default()).unwrap();
+    assert_eq!(config.node.data, PathBuf::from("/srv/heliostat"));
+    assert_eq!(config.node.cores, Some(2));
+    assert_eq!(config.http.listen.port(), 80);
+    assert_eq!(config.upstream, Upstream::Git { url: "https://git.example.com/scm".into(), ca: None });
+    assert_eq!(config.rule("team/app.git").unwrap().wait, Duration::from_secs(5));
+    assert_eq!(config.rule("public/x.git").unwrap().wait, Duration::from_secs(20));
+    assert!(config.rule("team/secret-plans.git").is_none());
+    assert!(config.rule("other/x.git").is_none());
+    assert_eq!(config.sync.interval, Duration::from_secs(60));
+    assert_eq!(config.store.generations_kept, 3);
+    assert!(!format!("{config:?}").contains("0123456789abcdef"), "the token must not show in Debug");
+}
+
+#[test]
+fn flags_override_the_file() {
+    let flags = Overrides {
+        upstream: Some("/srv/git".into()),
+        kind: Some("directory".into()),
+        data: Some("elsewhere".into()),
+        listen: Some("[::1]:8081".into()),
+        mirrors: vec!["one/*".into()],
+        cores: Some("1".into()),
+        ..Overrides::default()
+    };
+    let config = Config::load(WHOLE, &flags).unwrap();
+    assert_eq!(config.upstream, Upstream::Directory("/srv/git".into()));
+    assert_eq!(config.node.data, PathBuf::from("elsewhere"));
+    assert_eq!(config.http.listen.to_string(), "[::1]:8081");
+    assert_eq!(config.node.cores, Some(1));
+    assert!(config.rule("one/a.git").is_some());
+    assert!(config.rule("team/app.git").is_none());
+}
+
+#[test]
+fn kind_is_told_from_the_upstream() {
+    let with = |upstream: &str| {
+        let flags = Overrides { upstream: Some(upstream.into()), mirrors: vec!["*".into()], ..Overrides::default() };
+        Config::load("", &flags).map(|c| c.upstream)
+    };
+    assert_eq!(with("./repos"), Ok(Upstream::Directory("./repos".into())));
+    assert_eq!(with("http://localhost:3000/"), Ok(Upstream::Git { url: "http://localhost:3000".into(), ca: None }));
+    assert!(with("ssh://git@host/x").is_err());
+}
+
+#[test]
+fn every_mistake_at_once_with_its_line() {
+    let text = r#"[node]
+data = 5
+nam = "x"
+[http]
+listen = "localhost"
+tls = { certificate = "x" }
+[upstream]
+kind = "gitolite"
+url = "https://user:hunter2@git.example.com/"
+[[mirror]]
+wait = "20"
+[sync]
+intervall = "3min"
+concurrency = 0
+[farm]
+engine = "etcd"
+[colour]
+red = 1
+"#;
+    let found = mistakes(text);
+    let expected = [
+        "line 2: `data` is written as text, in quotes",
+        "line 3: unknown key `nam` in [node]",
+        "line 5: `localhost` is not an address: write IP:PORT, as in 0.0.0.0:8080 or [::]:8080",
+        "line 6: `tls` in [http] is not built yet",
+        "line 8: upstream kind `gitolite` is not built yet",
+        "line 10: a [[mirror]] needs `include`, a list of patterns",
+        "line 11: `20` has no unit: write ms, s, min, h or d, as in \"20s\"",
+        "line 13: unknown key `intervall` in [sync]; did you mean `interval`?",
+        "line 14: `concurrency` is a whole number from 1 to 256",
+        "line 15: section [farm] is not built yet",
+        "line 17: unknown section [colour]",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn each_refusal_in_words() {
+    for (text, expected) in [
+        ("", "no upstream: give --upstream URL, or `url` in [upstream]"),
+        ("[upstream]\nurl = \"https://h/\"", "an upstream of kind git needs at least one pattern"),
+        ("[upstream]\nurl = \"https://u:hunter2@h/\"", "line 2: the upstream's address must not hold a user name"),
+        ("[upstream]\nurl = \"https://\"", "line 2: `https://` names no host"),
+        ("[upstream]\nurl = \"https://h:x/\"", "line 2: `x` is not a port"),
+        ("[upstream]\nurl = \"https://h/?a\"", "line 2: \"https://h/?a\" is not an address of repositories"),
+        ("[upstream]\nurl = \"https://h/\"\nkind = \"svn\"", "line 3: unknown upstream kind `svn`"),
+        ("[upstream]\nurl = \"https://h/\"\nkind = \"directory\"", "line 2: `https://h/` is an address"),
+        ("[upstream]\nurl = \"/srv\"\n[admin]\nlisten = \"0.0.0.0:9090\"", "line 4: without a `token`"),
+        (
+            "[upstream]\nurl = \"/srv\"\n[admin]\nlisten = \"127.0.0.1:8080\"",
+            "line 4: the admin port and the main port",
+        ),
+        ("[upstream]\nurl = \"/srv\"\n[admin]\ntoken = \"short\"", "line 4: `token` is shorter"),
+        ("[upstream]\nurl = \"/srv\"\n[mirror]\ninclude = [\"x\"]", "line 3: mirror rules are written as [[mirror]]"),
+        ("[upstream]\nurl = \"/srv\"\n[[mirror]]\ninclude = [\"/x\"]", "line 4: `/x`: write the path without"),
+        ("[upstream\nurl = \"/srv\"", "line 1: "),
+    ] {
+        let found = mistakes(text);
+        assert!(found.iter().any(|m| m.starts_with(expected)), "{text:?}: {found:?}");
+        assert!(!found.iter().any(|m| m.contains("hunter2")), "{found:?}");
+    }
+}
+
+#[test]
+fn an_open_mirror_is_warned_about() {
+    let flags = |pattern: &str| Overrides {
+        upstream: Some("http://h".into()),
+        mirrors: vec![pattern.into()],
+        ..Overrides::default()
+    };
+    assert_eq!(Config::load("", &flags("*")).unwrap().warnings().len(), 1);
+    assert_eq!(Config::load("", &flags("team/*")).unwrap().warnings().len(), 0);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "(\\[|\\]|[a-z]{1,8}| |=|\"|\n|\\.|[0-9]){0,80}") {
+        let _ = Config::load(&text, &Overrides::default());
+    }
+}
