@@ -31,3 +31,40 @@ pub const SYMREF_DEPTH_MAX: usize = 5;
 const _: () = assert!(PKT_LINE_PAYLOAD_MAX + 4 == PKT_LINE_BYTES_MAX);
 const _: () = assert!(SIDE_BAND_64K_PAYLOAD_MAX < PKT_LINE_PAYLOAD_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX > PKT_LINE_BYTES_MAX);
+
+// Speaking to upstreams.
+
+/// Bytes of one response head from an upstream. git-http-backend's are under 500; proxies add cookies. Larger: fail.
+pub const UPSTREAM_HEAD_BYTES_MAX: usize = 64 << 10;
+/// Header lines of one response head from an upstream. More: fail.
+pub const UPSTREAM_HEADERS_MAX: usize = 100;
+/// Interim (1xx) responses skipped before one answer. More: fail.
+pub const UPSTREAM_INTERIM_RESPONSES_MAX: usize = 8;
+/// Bytes of one line of chunked framing, extensions included. Longer: fail.
+pub const UPSTREAM_CHUNK_LINE_BYTES_MAX: usize = 4 << 10;
+/// Bytes of all trailer lines after the last chunk. More: fail.
+pub const UPSTREAM_TRAILER_BYTES_MAX: usize = 16 << 10;
+/// Bytes of one reference advertisement: 3,000,000 references of 80 bytes. Larger: fail.
+pub const UPSTREAM_REFS_BYTES_MAX: u64 = 240 << 20;
+/// References of one advertisement. More: fail.
+pub const UPSTREAM_REFS_MAX: usize = 3_000_000;
+/// Bytes of text that an upstream may put into our log at once (an `ERR` line, band 3).
+pub const UPSTREAM_TEXT_BYTES_MAX: usize = 1_000;
+/// Haves sent at once, when one of our tips is known to be upstream's too. More are left out: they only save bytes.
+pub const UPSTREAM_TIP_HAVES_MAX: usize = 1_024;
+/// Haves sent in one negotiation before it is closed with `done`. An unrelated history would list all its commits.
+pub const UPSTREAM_NEGOTIATED_HAVES_MAX: usize = 16_384;
+/// Request bodies above this many bytes are sent with gzip, as Git's own client does: git-http-backend counts a body
+/// as it travels against its bound of 10 MiB, and 200,000 wants are 10 MB.
+pub const UPSTREAM_GZIP_ABOVE_BYTES: usize = 1_024;
+/// Depth of folders that a directory upstream is searched to.
+pub const DIRECTORY_DEPTH_MAX: usize = 12;
+/// Entries that one walk of a directory upstream looks at. More: the listing fails.
+pub const DIRECTORY_ENTRIES_MAX: usize = 2_000_000;
+
+// Keeping repositories equal to the upstream.
+
+/// Callers that wait for one answer from the upstream, over all repositories. More: told that it is unavailable.
+pub const SYNC_WAITING_MAX: usize = 65_536;
+/// Paths that are not mirrored here and whose answer (404, 403, a failure) is remembered. More: the oldest goes.
+pub const SYNC_UNKNOWN_MAX: usize = 4_096;

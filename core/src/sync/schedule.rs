@@ -1,0 +1,498 @@
+//! When to ask the upstream about which repository, and who hears the answer.
+//!
+//! ```text
+//!          a caller or the interval          it moved               a slot is free
+//!  Idle ------------------------> Queued -> Asking ------> Moved ------------------> Fetching
+//!   ^                                         | it did not, or it failed                |
+//!   '-----------------------------------------+-----------------------------------------'
+//! ```
+//!
+//! Promises:
+//! - One question at a time per repository. All who arrived before it was asked share its answer; later ones share the
+//!   next, so that nobody hears of a state older than their request.
+//! - Failures space out background attempts exponentially (full jitter, a cap), and only a verified success resets the
+//!   count. A caller may shorten the wait to [`Policy::demand_cap`], never to nothing: until then it hears the last
+//!   failure.
+//! - Callers go before the interval, in both queues; the interval can never take the last slot for questions.
+//! - What is asked about paths that are not mirrored is bounded: a rate, a memory of answers, first mirrors in flight.
+//! - Nothing here deletes anything. A repository that the upstream denies having stays known and is asked about again.
+
+use super::{Breaker, BreakerPolicy, Bucket, Random};
+use crate::{
+    fault::Fault,
+    limits::{SYNC_UNKNOWN_MAX, SYNC_WAITING_MAX},
+    retry::{Attempts, Backoff},
+};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+/// A caller that waits for an answer; the driver knows who it is.
+pub type Ticket = u64;
+
+/// How one question ended.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// What is here is proven equal to what the upstream has confirmed.
+    Verified,
+    /// The upstream says that there is no such repository.
+    Missing,
+    /// The upstream wants credentials or refuses: 401 or 403.
+    Denied(u16),
+    /// It can't be mirrored, and why.
+    Unsupported(Arc<Fault>),
+    /// The upstream did not answer, or says that it is failing.
+    Outage(Arc<Fault>),
+    /// The upstream answered, but what is here could not be made equal.
+    Failed(Arc<Fault>),
+}
+
+/// What the driver has to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Ask the upstream for its references; then call [`Schedule::moved`] or [`Schedule::finished`].
+    Ask(Arc<str>),
+    /// Fetch and publish; then call [`Schedule::finished`].
+    Fetch(Arc<str>),
+    /// Tell these callers.
+    Answer {
+        /// Which repository.
+        path: Arc<str>,
+        /// Who waits.
+        tickets: Vec<Ticket>,
+        /// What they hear.
+        verdict: Verdict,
+    },
+}
+
+/// The numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Each known repository is compared this often; a tenth of it, up or down, is jitter.
+    pub interval: Duration,
+    /// Questions at once.
+    pub asks: usize,
+    /// Fetches at once.
+    pub fetches: usize,
+    /// First mirrors at once.
+    pub creations: usize,
+    /// Repositories whose references have moved and that wait for a fetch, before no more questions are asked: each
+    /// holds an advertisement in memory.
+    pub moved_max: usize,
+    /// Spacing of attempts after failures.
+    pub retry: Backoff,
+    /// A caller is answered with a remembered failure for at most this long.
+    pub demand_cap: Duration,
+    /// How long a refusal (404, 401, 403, unsupported) is remembered.
+    pub refusal_ttl: Duration,
+    /// Questions a second about paths that are not mirrored, in the long run.
+    pub unknown_per_second: u32,
+    /// And at once.
+    pub unknown_burst: u32,
+    /// When the upstream is left alone.
+    pub breaker: BreakerPolicy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Queued,
+    Asking,
+    Moved,
+    Fetching,
+}
+
+#[derive(Debug)]
+struct Repository {
+    phase: Phase,
+    /// It is mirrored here, or the upstream's listing names it.
+    known: bool,
+    /// Its fetch holds one of the slots for first mirrors.
+    creating: bool,
+    /// The question was asked by the interval alone.
+    background: bool,
+    /// Who shares the question that runs or is about to run.
+    current: Vec<Ticket>,
+    /// Who shares the next one.
+    next: Vec<Ticket>,
+    attempts: Attempts,
+    /// The last answer, remembered for callers until `remembered_until`.
+    last: Option<Verdict>,
+    remembered_until: Duration,
+    /// Its entry in the timers: next background question, or the end of an unknown path's memory.
+    timer: Option<Duration>,
+}
+
+/// The schedule of all repositories of one upstream.
+pub struct Schedule {
+    policy: Policy,
+    random: Random,
+    breaker: Breaker,
+    unknown_rate: Bucket,
+    repositories: HashMap<Arc<str>, Repository>,
+    unknown: usize,
+    waiting: usize,
+    timers: BTreeSet<(Duration, Arc<str>)>,
+    demanded: VecDeque<Arc<str>>,
+    /// Repositories in [`Phase::Moved`]: those with callers, first mirrors, the rest. An entry may be stale.
+    moved_demanded: VecDeque<Arc<str>>,
+    moved_creations: VecDeque<Arc<str>>,
+    moved_background: VecDeque<Arc<str>>,
+    asking: usize,
+    asking_background: usize,
+    moved: usize,
+    fetching: usize,
+    creating: usize,
+    last_outage: Option<Arc<Fault>>,
+    effects: VecDeque<Effect>,
+}
+
+impl Schedule {
+    /// A schedule without repositories. Equal seeds and events give equal effects.
+    #[must_use]
+    pub fn new(policy: Policy, seed: u64) -> Self {
+        Self {
+            policy,
+            random: Random(seed),
+            breaker: Breaker::new(policy.breaker, policy.asks),
+            unknown_rate: Bucket::new(policy.unknown_per_second, policy.unknown_burst),
+            repositories: HashMap::new(),
+            unknown: 0,
+            waiting: 0,
+            timers: BTreeSet::new(),
+            demanded: VecDeque::new(),
+            moved_demanded: VecDeque::new(),
+            moved_creations: VecDeque::new(),
+            moved_background: VecDeque::new(),
+            asking: 0,
+            asking_background: 0,
+            moved: 0,
+            fetching: 0,
+            creating: 0,
+            last_outage: None,
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// The repository is mirrored here or the upstream lists it: it is compared at the interval from now on.
+    pub fn know(&mut self, now: Duration, path: &Arc<str>) {
+        let repository = self.repositories.entry(path.clone()).or_insert_with(|| {
+            self.unknown += 1;
+            Repository::new()
+        });
+        if repository.known {
+            return;
+        }
+        repository.known = true;
+        self.unknown -= 1;
+        if repository.phase == Phase::Idle {
+            self.set_timer(path, Some(now));
+        }
+    }
+
+    /// Whether the interval compares this repository.
+    #[must_use]
+    pub fn knows(&self, path: &str) -> bool {
+        self.repositories.get(path).is_some_and(|repository| repository.known)
+    }
+
+    /// A caller wants to hear what the upstream says from now on.
+    pub fn ask(&mut self, now: Duration, path: &Arc<str>, ticket: Ticket) {
+        if self.waiting >= SYNC_WAITING_MAX {
+            return self.refuse(path, ticket, "too many callers wait for the upstream");
+        }
+        if !self.repositories.contains_key(path) {
+            if !self.unknown_rate.take(now) {
+                return self.refuse(path, ticket, "too many requests for repositories that are not mirrored yet");
+            }
+            if self.unknown >= SYNC_UNKNOWN_MAX && !self.forget_one_unknown() {
+                return self.refuse(path, ticket, "too many repositories that are not mirrored yet are asked for");
+            }
+            self.repositories.insert(path.clone(), Repository::new());
+            self.unknown += 1;
+        }
+        let open = self.breaker.is_open(now);
+        let Some(repository) = self.repositories.get_mut(path) else { return };
+        match repository.phase {
+            Phase::Idle => {
+                let remembered = repository.last.as_ref().filter(|_| now < repository.remembered_until);
+                let outage = self.last_outage.as_ref().filter(|_| open).map(|fault| Verdict::Outage(fault.clone()));
+                if let Some(verdict) = remembered.cloned().or(outage) {
+                    if repository.timer.is_none() {
+                        self.set_timer(path, Some(now + self.policy.refusal_ttl));
+                    }
+                    let path = path.clone();
+                    return self.effects.push_back(Effect::Answer { path, tickets: vec![ticket], verdict });
+                }
+                repository.current.push(ticket);
+                repository.phase = Phase::Queued;
+                self.demanded.push_back(path.clone());
+                self.set_timer(path, None);
+            }
+            Phase::Queued => repository.current.push(ticket),
+            Phase::Asking | Phase::Fetching => repository.next.push(ticket),
+            Phase::Moved => {
+                repository.next.push(ticket);
+                if repository.background {
+                    repository.background = false;
+                    self.moved_demanded.push_back(path.clone());
+                }
+            }
+        }
+        self.waiting += 1;
+    }
+
+    /// The upstream answered, and its references differ from ours: a fetch will be ordered when a slot is free.
+    pub fn moved(&mut self, _now: Duration, path: &Arc<str>) {
+        let Some(repository) = self.repositories.get_mut(path).filter(|r| r.phase == Phase::Asking) else { return };
+        repository.phase = Phase::Moved;
+        self.asking -= 1;
+        self.asking_background -= usize::from(repository.background);
+        self.moved += 1;
+        self.breaker.answered();
+        repository.background &= repository.next.is_empty();
+        let queue = match (repository.known, repository.background) {
+            (false, _) => &mut self.moved_creations,
+            (true, false) => &mut self.moved_demanded,
+            (true, true) => &mut self.moved_background,
+        };
+        queue.push_back(path.clone());
+    }
+
+    /// A question or a fetch ended.
+    pub fn finished(&mut self, now: Duration, path: &Arc<str>, verdict: Verdict) {
+        let random = self.random.next();
+        let Some(repository) = self.repositories.get_mut(path) else { return };
+        match repository.phase {
+            Phase::Asking => {
+                self.asking -= 1;
+                self.asking_background -= usize::from(repository.background);
+                match &verdict {
+                    Verdict::Outage(fault) => {
+                        self.last_outage = Some(fault.clone());
+                        self.breaker.outage(now, name_of(path), random);
+                    }
+                    Verdict::Failed(_) => self.breaker.undecided(now),
+                    _ => self.breaker.answered(),
+                }
+            }
+            Phase::Fetching => {
+                self.fetching -= 1;
+                self.creating -= usize::from(repository.creating);
+                repository.creating = false;
+            }
+            // Not ordered: a defect of the driver, and nothing to count.
+            Phase::Idle | Phase::Queued | Phase::Moved => return,
+        }
+        let Some(repository) = self.repositories.get_mut(path) else { return };
+        repository.phase = Phase::Idle;
+        let again = match &verdict {
+            Verdict::Verified => {
+                repository.attempts.verified();
+                repository.remembered_until = now;
+                if !repository.known {
+                    repository.known = true;
+                    self.unknown -= 1;
+                }
+                jittered(self.policy.interval, random)
+            }
+            Verdict::Missing | Verdict::Denied(_) | Verdict::Unsupported(_) => {
+                repository.remembered_until = now + self.policy.refusal_ttl;
+                if repository.known { jittered(self.policy.interval, random) } else { self.policy.refusal_ttl }
+            }
+            Verdict::Outage(_) | Verdict::Failed(_) => {
+                let delay = repository.attempts.failed(&self.policy.retry, random);
+                repository.remembered_until = now + delay.min(self.policy.demand_cap);
+                // An unknown path is not asked about again by itself; its count of failures outlives the next attempts.
+                if repository.known { delay } else { delay.max(4 * self.policy.demand_cap) }
+            }
+        };
+        repository.last = Some(verdict.clone());
+        let tickets = std::mem::take(&mut repository.current);
+        let later = std::mem::take(&mut repository.next);
+        self.set_timer(path, Some(now + again));
+        self.waiting -= tickets.len() + later.len();
+        if !tickets.is_empty() {
+            self.effects.push_back(Effect::Answer { path: path.clone(), tickets, verdict });
+        }
+        for ticket in later {
+            self.ask(now, path, ticket);
+        }
+    }
+
+    /// The next thing to do at `now`; `None` until another event or [`Schedule::deadline`].
+    pub fn poll(&mut self, now: Duration) -> Option<Effect> {
+        if let Some(effect) = self.effects.pop_front() {
+            return Some(effect);
+        }
+        self.next_fetch().or_else(|| self.next_demanded(now)).or_else(|| self.next_due(now))
+    }
+
+    /// When [`Schedule::poll`] has something to do without another event. Never a busy loop: what waits for a slot
+    /// waits for the event that frees it.
+    #[must_use]
+    pub fn deadline(&self, now: Duration) -> Option<Duration> {
+        let probe = self.breaker.opens_until().filter(|_| !self.demanded.is_empty());
+        let blocked = !self.may_ask_in_background(now);
+        let due = self.timers.first().map(|(at, _)| *at);
+        let due = if blocked {
+            // Due questions wait; the ends of memories do not matter that much.
+            self.breaker.opens_until().or_else(|| due.filter(|at| *at > now))
+        } else {
+            due
+        };
+        probe.into_iter().chain(due).min()
+    }
+
+    /// How many repositories are compared at the interval.
+    #[must_use]
+    pub fn known(&self) -> usize {
+        self.repositories.len() - self.unknown
+    }
+
+    fn next_fetch(&mut self) -> Option<Effect> {
+        if self.fetching >= self.policy.fetches.max(1) {
+            return None;
+        }
+        loop {
+            let path = if let Some(path) = self.moved_demanded.pop_front() {
+                path
+            } else if self.creating < self.policy.creations.max(1) && !self.moved_creations.is_empty() {
+                self.moved_creations.pop_front()?
+            } else {
+                self.moved_background.pop_front()?
+            };
+            let Some(repository) = self.repositories.get_mut(&path).filter(|r| r.phase == Phase::Moved) else {
+                continue;
+            };
+            repository.phase = Phase::Fetching;
+            repository.creating = !repository.known;
+            self.creating += usize::from(repository.creating);
+            self.moved -= 1;
+            self.fetching += 1;
+            return Some(Effect::Fetch(path));
+        }
+    }
+
+    fn next_demanded(&mut self, now: Duration) -> Option<Effect> {
+        if self.breaker.is_open(now) {
+            return self.answer_during_outage();
+        }
+        if self.moved >= self.policy.moved_max.max(1) || !self.breaker.admits(now, self.asking) {
+            return None;
+        }
+        let path = self.demanded.pop_front()?;
+        self.start(now, &path, false);
+        Some(Effect::Ask(path))
+    }
+
+    /// Who waits for a question that can't be asked is told, and the interval will ask again.
+    fn answer_during_outage(&mut self) -> Option<Effect> {
+        let fault = self.last_outage.clone()?;
+        let path = self.demanded.pop_front()?;
+        let repository = self.repositories.get_mut(&path)?;
+        repository.phase = Phase::Idle;
+        let tickets = std::mem::take(&mut repository.current);
+        self.waiting -= tickets.len();
+        let again = self.breaker.opens_until().unwrap_or_default();
+        self.set_timer(&path, Some(again));
+        Some(Effect::Answer { path, tickets, verdict: Verdict::Outage(fault) })
+    }
+
+    fn next_due(&mut self, now: Duration) -> Option<Effect> {
+        while let Some((at, path)) = self.timers.first().cloned() {
+            if at > now {
+                return None;
+            }
+            if !self.repositories.get(&path).is_some_and(|repository| repository.known) {
+                self.timers.pop_first();
+                if self.repositories.remove(&path).is_some() {
+                    self.unknown -= 1;
+                }
+                continue;
+            }
+            if !self.may_ask_in_background(now) {
+                return None;
+            }
+            self.set_timer(&path, None);
+            self.start(now, &path, true);
+            return Some(Effect::Ask(path));
+        }
+        None
+    }
+
+    fn may_ask_in_background(&self, now: Duration) -> bool {
+        let slots = self.policy.asks.saturating_sub(1).max(1);
+        let moved_max = self.policy.fetches.clamp(1, self.policy.moved_max.max(1));
+        self.asking_background < slots && self.moved < moved_max && self.breaker.admits(now, self.asking)
+    }
+
+    fn start(&mut self, now: Duration, path: &Arc<str>, background: bool) {
+        if let Some(repository) = self.repositories.get_mut(path) {
+            repository.phase = Phase::Asking;
+            repository.background = background;
+            self.asking += 1;
+            self.asking_background += usize::from(background);
+            self.breaker.asked(now);
+        }
+    }
+
+    fn set_timer(&mut self, path: &Arc<str>, at: Option<Duration>) {
+        let Some(repository) = self.repositories.get_mut(path) else { return };
+        if let Some(old) = std::mem::replace(&mut repository.timer, at) {
+            self.timers.remove(&(old, path.clone()));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, path.clone()));
+        }
+    }
+
+    /// Makes room by forgetting the idle unknown path whose memory ends first.
+    fn forget_one_unknown(&mut self) -> bool {
+        let oldest =
+            self.timers.iter().find(|(_, path)| self.repositories.get(path).is_some_and(|r| !r.known)).cloned();
+        let Some(entry) = oldest else { return false };
+        self.timers.remove(&entry);
+        self.repositories.remove(&entry.1);
+        self.unknown -= 1;
+        true
+    }
+
+    fn refuse(&mut self, path: &Arc<str>, ticket: Ticket, why: &'static str) {
+        let verdict = Verdict::Failed(Arc::new(Fault::ours(why, why)));
+        self.effects.push_back(Effect::Answer { path: path.clone(), tickets: vec![ticket], verdict });
+    }
+}
+
+impl Repository {
+    fn new() -> Self {
+        Self {
+            phase: Phase::Idle,
+            known: false,
+            creating: false,
+            background: false,
+            current: Vec::new(),
+            next: Vec::new(),
+            attempts: Attempts::default(),
+            last: None,
+            remembered_until: Duration::ZERO,
+            timer: None,
+        }
+    }
+}
+
+/// The breaker's name for a repository; the same in every run.
+fn name_of(path: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// `interval`, a tenth up or down.
+fn jittered(interval: Duration, random: u64) -> Duration {
+    let tenth = Backoff { base: interval / 5, cap: interval / 5 }.delay(1, random);
+    interval - interval / 10 + tenth
+}
