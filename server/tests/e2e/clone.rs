@@ -1,0 +1,105 @@
+//! Every form of `git clone`, in protocol 0, 1 and 2, by each Git of the machine.
+
+use crate::support::compare::{Report, sound_and_same};
+use crate::support::git::{Git, Which};
+use crate::support::repositories::Upstream;
+use crate::support::site::Site;
+
+/// Names and arguments after `git clone`.
+const FORMS: &[(&str, &[&str])] = &[
+    ("full", &[]),
+    ("bare", &["--bare"]),
+    ("mirror", &["--mirror"]),
+    ("no checkout", &["--no-checkout"]),
+    ("single branch", &["--single-branch"]),
+    ("single branch, another", &["--single-branch", "--branch", "unmerged"]),
+    ("at a tag", &["--branch", "v1.0"]),
+    ("single branch at a tag", &["--single-branch", "--branch", "v2.0"]),
+    ("no tags", &["--no-tags"]),
+    ("no tags, single branch", &["--no-tags", "--single-branch"]),
+    ("depth 1", &["--depth", "1"]),
+    ("depth 1, all branches", &["--depth", "1", "--no-single-branch"]),
+    ("depth 1 at a tag", &["--depth", "1", "--branch", "v1.0-nested"]),
+    ("depth 3, mirror", &["--depth", "3", "--mirror"]),
+    ("depth 50", &["--depth", "50"]),
+    ("deeper than the history", &["--depth", "500"]),
+    ("shallow since", &["--shallow-since", "2024-02-15T00:00:00Z"]),
+    ("shallow since, all branches", &["--shallow-since", "2024-03-05T00:00:00Z", "--no-single-branch"]),
+    ("shallow exclude", &["--shallow-exclude", "v0.1"]),
+    ("shallow exclude two", &["--shallow-exclude", "v0.1", "--shallow-exclude", "release/1.0"]),
+    ("no blobs", &["--filter=blob:none"]),
+    ("no blobs, bare", &["--filter=blob:none", "--bare"]),
+    ("no blobs, depth 1", &["--filter=blob:none", "--depth", "1"]),
+    ("small blobs", &["--filter=blob:limit=1k"]),
+    ("blobs of nothing", &["--filter=blob:limit=0", "--bare"]),
+    ("no trees", &["--filter=tree:0", "--no-checkout"]),
+    ("no trees, checked out", &["--filter=tree:0"]),
+    ("no trees, depth 5", &["--filter=tree:0", "--depth", "5", "--no-checkout"]),
+    ("root trees", &["--filter=tree:1", "--bare"]),
+    ("three levels", &["--filter=tree:3", "--bare"]),
+    ("commits only", &["--filter=object:type=commit", "--bare"]),
+    ("tags only", &["--filter=object:type=tag", "--bare"]),
+    ("combined", &["--filter=combine:blob:none+tree:2", "--bare"]),
+    ("combined by the client", &["--filter=blob:limit=1k", "--filter=tree:3", "--bare"]),
+    ("sparse", &["--filter=blob:none", "--sparse"]),
+    ("skipping negotiation", &["-c", "fetch.negotiationAlgorithm=skipping"]),
+];
+
+fn check(which: Which, version: u8) {
+    let site = Site::start(|git, folder| {
+        Upstream::rich(git, &folder.join("team/app.git"));
+    });
+    let client = Git::client(&site.sandbox, which, version);
+    let mut report = Report::default();
+    for (name, arguments) in FORMS {
+        report.case(&format!("{name}: {arguments:?}"), case(&site, &client, "team/app.git", arguments));
+    }
+    report.finish();
+}
+
+/// Clones through the mirror and from the upstream, and compares.
+fn case(site: &Site, client: &Git, path: &str, arguments: &[&str]) -> Result<(), String> {
+    let clone = |url: &str| {
+        let folder = site.sandbox.fresh("clone");
+        let target = folder.display().to_string();
+        let command = [&["clone", "--quiet"], arguments, &[url, &target]].concat();
+        client.try_text(site.sandbox.path(), &command).map(|_| folder)
+    };
+    let mirror = clone(&site.mirror_url(path))?;
+    let upstream = clone(&site.upstream_url(path))?;
+    sound_and_same(client, &mirror, &upstream)?;
+    for folder in [mirror, upstream] {
+        std::fs::remove_dir_all(folder).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn protocol_2() {
+    check(Which::Machine, 2);
+}
+
+#[test]
+fn protocol_1() {
+    check(Which::Machine, 1);
+}
+
+#[test]
+fn protocol_0() {
+    check(Which::Machine, 0);
+}
+
+#[test]
+fn debian_protocol_2() {
+    check(Which::Debian, 2);
+}
+
+#[test]
+fn debian_protocol_1() {
+    check(Which::Debian, 1);
+}
+
+#[test]
+fn debian_protocol_0() {
+    check(Which::Debian, 0);
+}

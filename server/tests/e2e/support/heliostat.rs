@@ -1,0 +1,136 @@
+//! The server under test: the built binary, started with given flags, its log kept.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use rustix::process::Signal;
+
+use super::http::{self, Answer};
+use super::process::{Guarded, SERVER_TIMEOUT, free_port, hermetic, wait_until};
+
+/// The binary that cargo built for this test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_heliostat");
+
+/// A `heliostat serve`, running or ended, always on the same ports.
+pub struct Heliostat {
+    folder: PathBuf,
+    arguments: Vec<String>,
+    port: u16,
+    admin_port: u16,
+    process: Option<Guarded>,
+}
+
+impl Heliostat {
+    /// Mirrors all of `upstream` (a URL or a folder) and waits until `/status` says that it serves.
+    pub fn start(folder: &Path, upstream: &str, flags: &[&str]) -> Self {
+        let kind = if upstream.contains("://") { "git" } else { "directory" };
+        let mut last = String::new();
+        for _ in 0..5 {
+            let (port, admin_port) = (free_port(), free_port());
+            let mut arguments: Vec<String> =
+                ["serve", "--kind", kind, "--upstream", upstream, "--data"].map(str::to_owned).into();
+            arguments.push(folder.join("data").display().to_string());
+            for (flag, port) in [("--listen", port), ("--admin-listen", admin_port)] {
+                arguments.extend([flag.to_owned(), format!("127.0.0.1:{port}")]);
+            }
+            if kind == "git" && !flags.contains(&"--mirror") {
+                arguments.extend(["--mirror", "*"].map(str::to_owned));
+            }
+            arguments.extend(flags.iter().map(|&flag| flag.to_owned()));
+            let mut server = Self { folder: folder.into(), arguments, port, admin_port, process: None };
+            if server.try_start() {
+                return server;
+            }
+            last = server.log();
+            if !last.to_lowercase().contains("in use") {
+                break;
+            }
+        }
+        panic!("heliostat does not come up:\n{last}");
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// Everything it has logged since its first start.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("heliostat.log")).unwrap_or_default()
+    }
+
+    /// Asks it to drain and end, and waits for that.
+    pub fn stop(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("heliostat runs");
+        process.signal(Signal::TERM);
+        let status = process.wait(SERVER_TIMEOUT);
+        status.unwrap_or_else(|| panic!("heliostat does not stop on SIGTERM:\n{}", self.log()))
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.take().expect("heliostat runs").kill();
+    }
+
+    /// Starts it again with the same flags, ports and data.
+    pub fn start_again(&mut self) {
+        assert!(self.try_start(), "heliostat does not come back:\n{}", self.log());
+    }
+
+    /// Its process, while it runs.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().expect("heliostat runs").id()
+    }
+
+    /// `POST /api/v1/repositories/{path}/sync` on the admin port.
+    pub fn sync(&self, path: &str) -> Answer {
+        let path = format!("/api/v1/repositories/{path}/sync");
+        http::request("POST", self.admin_port, &path, &[], b"").expect("the admin port answers")
+    }
+
+    /// `GET path` on the main port.
+    pub fn get(&self, path: &str) -> Answer {
+        http::request("GET", self.port, path, &[], b"").expect("the main port answers")
+    }
+
+    /// The `current` folder of each repository in its store: valid bare repositories at any instant.
+    pub fn stored(&self) -> Vec<PathBuf> {
+        let folder = self.data().join("repositories");
+        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+        let current = entries.map(|entry| entry.expect("readable").path().join("current"));
+        current.filter(|path| path.exists()).collect()
+    }
+
+    fn try_start(&mut self) -> bool {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.folder.join("heliostat.log"));
+        let log = log.expect("the sandbox is writable");
+        let mut process = Guarded::start(
+            hermetic(PROGRAM, &self.folder)
+                .args(&self.arguments)
+                .stdout(log.try_clone().expect("a second handle"))
+                .stderr(log),
+        );
+        wait_until("heliostat serves or gives up", SERVER_TIMEOUT, || {
+            process.ended().is_some()
+                || http::request("GET", self.port, "/status", &[], b"").is_ok_and(|answer| answer.status == 200)
+        });
+        let up = process.ended().is_none();
+        self.process = up.then_some(process);
+        up
+    }
+}
+
+impl Drop for Heliostat {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("-- the log of heliostat {}:\n{}", self.arguments.join(" "), self.log());
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What every end-to-end test stands on: real programs, started, watched and ended.
+
+pub mod apache;
+pub mod compare;
+pub mod git;
+pub mod heliostat;
+pub mod http;
+pub mod process;
+pub mod repositories;
+pub mod sandbox;
+pub mod site;
