@@ -27,6 +27,13 @@ pub const REF_NAME_BYTES_MAX: usize = 4_096;
 pub const REPOSITORY_PATH_BYTES_MAX: usize = 1_024;
 /// Symbolic references followed before the chain counts as a loop (Git's SYMREF_MAXDEPTH).
 pub const SYMREF_DEPTH_MAX: usize = 5;
+/// Longest chain of deltas; `git pack-objects` caps its `--depth` at 4095. Longer (or a cycle): the object is corrupt.
+pub const DELTA_CHAIN_MAX: usize = 4_095;
+/// Largest object that is ever held in memory: Git's `core.bigFileThreshold`. Above it Git makes no deltas, so that such
+/// objects are copied as they are. Larger where it must be inflated: the request fails.
+pub const OBJECT_BYTES_MAX: u64 = 512 << 20;
+/// Delta bases that one reader keeps.
+pub const READER_CACHE_BYTES_MAX: usize = 16 << 20;
 
 const _: () = assert!(PKT_LINE_PAYLOAD_MAX + 4 == PKT_LINE_BYTES_MAX);
 const _: () = assert!(SIDE_BAND_64K_PAYLOAD_MAX < PKT_LINE_PAYLOAD_MAX);

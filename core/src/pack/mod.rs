@@ -6,4 +6,4 @@ mod sealed;
 
 pub use emit::{Chunk, EmitError, Emitter, Framing};
 pub use plan::{Encoding, Plan, PlanError, Segment, Spool, plan};
-pub use sealed::{OpenError, SealedPack};
+pub use sealed::{EntryTable, OpenError, SealedPack};

@@ -1,11 +1,35 @@
 //! A pack and its index, complete and immutable, mapped.
+//!
+//! Opening checks that the two files belong together and that their tables fit their sizes; it does not read the entries.
+//! Everything read later is checked where it is read: a damaged pack gives errors, never a panic or a huge allocation.
 
 use crate::{ObjectId, oid};
-use std::path::{Path, PathBuf};
+use gix_pack::{data, index};
+use std::{
+    fmt,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Bytes of the pack header (`gitformat-pack`): signature, version, object count.
+pub(super) const HEADER_BYTES: u64 = 12;
+/// Bytes of the trailing SHA-1.
+pub(super) const TRAILER_BYTES: u64 = 20;
+
+/// Gives every opened pack its own serial, so that caches may outlive a pack without mistaking one for another.
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0);
 
 /// A mapped pack with its index.
 pub struct SealedPack {
     path: PathBuf,
+    serial: u64,
+    data: data::File,
+    index: index::File,
+    entries: OnceLock<Result<EntryTable, String>>,
 }
 
 /// Why a pack could not be opened.
@@ -17,11 +41,44 @@ pub enum OpenError {
     Corrupt(String),
 }
 
+/// Where the entries of a pack begin and end: 8 bytes an object (12 in packs over 4 GiB).
+pub struct EntryTable {
+    /// Ascending offsets of the entries.
+    offsets: Offsets,
+    /// The index position of each entry, in the order of the offsets.
+    positions: Vec<u32>,
+    end: u64,
+}
+
+enum Offsets {
+    Narrow(Vec<u32>),
+    Wide(Vec<u64>),
+}
+
 impl SealedPack {
     /// Opens `PATH.pack`'s pack and index. `path` is the `.pack` file. Checks headers, sizes and that the index belongs to
     /// the pack; does not read all bytes.
-    pub fn open(_path: &Path) -> Result<Self, OpenError> {
-        unimplemented!()
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let index_path = path.with_extension("idx");
+        // gix-pack reports a missing file and a broken one alike; the callers retry only the first.
+        for file in [path, &index_path] {
+            std::fs::File::open(file).map_err(OpenError::Io)?;
+        }
+        let corrupt = |e: gix_error::Error| OpenError::Corrupt(e.to_string());
+        let data = data::File::at(path, gix_hash::Kind::Sha1).map_err(corrupt)?;
+        let index = index::File::at(&index_path, gix_hash::Kind::Sha1).map_err(corrupt)?;
+        if data.num_objects() != index.num_objects() {
+            return Err(OpenError::Corrupt(format!(
+                "the pack holds {} objects, its index {}",
+                data.num_objects(),
+                index.num_objects()
+            )));
+        }
+        if data.checksum() != index.pack_checksum() {
+            return Err(OpenError::Corrupt("the index belongs to another pack".into()));
+        }
+        let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { path: path.to_owned(), serial, data, index, entries: OnceLock::new() })
     }
 
     /// The `.pack` file.
@@ -29,9 +86,14 @@ impl SealedPack {
         &self.path
     }
 
+    /// Unique among the packs that this process ever opened.
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
     /// How many objects.
     pub fn len(&self) -> u32 {
-        unimplemented!()
+        self.index.num_objects()
     }
 
     /// Whether it holds no object.
@@ -41,21 +103,165 @@ impl SealedPack {
 
     /// The pack's trailing checksum.
     pub fn checksum(&self) -> ObjectId {
-        unimplemented!()
+        self.data.checksum()
     }
 
     /// The index position of an object.
-    pub fn find(&self, _id: &oid) -> Option<u32> {
-        unimplemented!()
+    pub fn find(&self, id: &oid) -> Option<u32> {
+        self.index.lookup(id)
     }
 
     /// The id at an index position.
-    pub fn id_at(&self, _position: u32) -> ObjectId {
-        unimplemented!()
+    ///
+    /// # Panics
+    ///
+    /// If `position` is not below [`SealedPack::len`].
+    pub fn id_at(&self, position: u32) -> ObjectId {
+        self.index.oid_at_index(position).to_owned()
+    }
+
+    /// Where the entry of an index position begins in the pack; unchecked by opening, so it may lie outside the file.
+    ///
+    /// # Panics
+    ///
+    /// If `position` is not below [`SealedPack::len`].
+    pub fn offset_at(&self, position: u32) -> u64 {
+        self.index.pack_offset_at_index(position)
+    }
+
+    /// The CRC-32 of the whole entry, where the index has one (version 2).
+    ///
+    /// # Panics
+    ///
+    /// If `position` is not below [`SealedPack::len`].
+    pub fn crc32_at(&self, position: u32) -> Option<u32> {
+        self.index.crc32_at_index(position)
     }
 
     /// The mapped bytes of the pack file.
     pub fn bytes(&self) -> &[u8] {
-        unimplemented!()
+        self.data.entry_slice(0..self.data.data_len() as u64).unwrap_or_default()
+    }
+
+    /// Where the last entry ends and the trailer begins.
+    pub fn entries_end(&self) -> u64 {
+        self.data.pack_end() as u64
+    }
+
+    /// The header of the entry at `offset`.
+    pub fn entry(&self, offset: u64) -> Result<data::Entry, String> {
+        let end = self.entries_end();
+        if offset < HEADER_BYTES || offset >= end {
+            return Err(format!("offset {offset} lies outside the pack"));
+        }
+        let bytes = self.data.entry_slice(offset..end).unwrap_or_default();
+        data::Entry::from_bytes(bytes, offset, gix_hash::Kind::Sha1).map_err(|e| e.to_string())
+    }
+
+    /// The entry boundaries, built at first use; the error says what is wrong with the index.
+    pub fn entries(&self) -> Result<&EntryTable, String> {
+        self.entries.get_or_init(|| EntryTable::build(&self.index, self.entries_end())).as_ref().map_err(Clone::clone)
+    }
+}
+
+impl EntryTable {
+    fn build(index: &index::File, end: u64) -> Result<Self, String> {
+        let count = index.num_objects();
+        let narrow = end <= u64::from(u32::MAX);
+        let (offsets, positions) = if narrow {
+            // One machine word an entry sorts twice as fast as a pair and needs no more memory than the result.
+            let mut words = Vec::with_capacity(count as usize);
+            for position in 0..count {
+                let offset = index.pack_offset_at_index(position);
+                if offset >= end {
+                    return Err(format!("the index names offset {offset} behind the last entry"));
+                }
+                words.push(offset << 32 | u64::from(position));
+            }
+            words.sort_unstable();
+            let offsets = words.iter().map(|word| (word >> 32) as u32).collect();
+            (Offsets::Narrow(offsets), words.iter().map(|word| *word as u32).collect::<Vec<u32>>())
+        } else {
+            let mut pairs: Vec<_> = (0..count).map(|p| (index.pack_offset_at_index(p), p)).collect();
+            pairs.sort_unstable();
+            let positions = pairs.iter().map(|(_, position)| *position).collect();
+            (Offsets::Wide(pairs.iter().map(|(offset, _)| *offset).collect()), positions)
+        };
+        let table = Self { offsets, positions, end };
+        let mut before = HEADER_BYTES - 1;
+        for rank in 0..count {
+            let offset = table.start(rank);
+            if offset <= before || offset >= end {
+                return Err(format!("the index names offset {offset} twice or outside the pack"));
+            }
+            before = offset;
+        }
+        if count > 0 && table.start(0) != HEADER_BYTES {
+            return Err("the first entry does not follow the pack header".into());
+        }
+        Ok(table)
+    }
+
+    /// How many entries.
+    pub fn len(&self) -> u32 {
+        self.positions.len() as u32
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+
+    /// The offset of the `rank`-th entry, in the order of the pack. Out of range: the end of the entries.
+    pub fn start(&self, rank: u32) -> u64 {
+        match &self.offsets {
+            Offsets::Narrow(offsets) => offsets.get(rank as usize).map_or(self.end, |offset| u64::from(*offset)),
+            Offsets::Wide(offsets) => offsets.get(rank as usize).copied().unwrap_or(self.end),
+        }
+    }
+
+    /// The bytes of the `rank`-th entry, header included.
+    pub fn range(&self, rank: u32) -> Range<u64> {
+        self.start(rank)..self.start(rank.saturating_add(1))
+    }
+
+    /// The index position of the `rank`-th entry.
+    pub fn position(&self, rank: u32) -> Option<u32> {
+        self.positions.get(rank as usize).copied()
+    }
+
+    /// Where the entry that `offset` lies in ends.
+    pub fn end_behind(&self, offset: u64) -> u64 {
+        let rank = match &self.offsets {
+            Offsets::Narrow(offsets) => offsets.partition_point(|start| u64::from(*start) <= offset),
+            Offsets::Wide(offsets) => offsets.partition_point(|start| *start <= offset),
+        };
+        self.start(rank as u32)
+    }
+
+    /// The rank of the entry that begins at `offset`.
+    pub fn rank(&self, offset: u64) -> Option<u32> {
+        let found = match &self.offsets {
+            Offsets::Narrow(offsets) => offsets.binary_search(&u32::try_from(offset).ok()?),
+            Offsets::Wide(offsets) => offsets.binary_search(&offset),
+        };
+        found.ok().map(|rank| rank as u32)
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "could not open pack: {error}"),
+            Self::Corrupt(detail) => write!(f, "corrupt pack: {detail}"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl fmt::Debug for SealedPack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealedPack").field("path", &self.path).field("objects", &self.len()).finish()
     }
 }
