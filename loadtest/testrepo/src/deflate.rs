@@ -15,10 +15,7 @@ pub(crate) struct Deflater {
 
 impl Deflater {
     pub(crate) fn new(level: u32) -> Self {
-        Deflater {
-            machine: Compress::new(Compression::new(level.min(9)), true),
-            output: Vec::new(),
-        }
+        Deflater { machine: Compress::new(Compression::new(level.min(9)), true), output: Vec::new() }
     }
 
     /// The zlib stream of `pieces`, one after the other, valid until the next call.
@@ -29,17 +26,11 @@ impl Deflater {
         // Deflate's worst case is five bytes for each stored block, and the frame; with this much there is one pass.
         self.output.reserve(len + len / 1000 + 64);
         for (at, piece) in pieces.iter().enumerate() {
-            let flush = if at + 1 == pieces.len() {
-                FlushCompress::Finish
-            } else {
-                FlushCompress::None
-            };
+            let flush = if at + 1 == pieces.len() { FlushCompress::Finish } else { FlushCompress::None };
             let end = self.machine.total_in() + piece.len() as u64;
             loop {
                 let done = piece.len() - (end - self.machine.total_in()) as usize;
-                let status = self
-                    .machine
-                    .compress_vec(&piece[done..], &mut self.output, flush)?;
+                let status = self.machine.compress_vec(&piece[done..], &mut self.output, flush)?;
                 let all_in = self.machine.total_in() == end;
                 if status == Status::StreamEnd || (all_in && flush == FlushCompress::None) {
                     break;
@@ -54,14 +45,9 @@ impl Deflater {
 /// The content of a zlib stream at the start of `input`, which must inflate to exactly `len` bytes.
 pub(crate) fn inflate(input: impl io::Read, len: usize) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    flate2::read::ZlibDecoder::new(input)
-        .take(len as u64 + 1)
-        .read_to_end(&mut content)?;
+    flate2::read::ZlibDecoder::new(input).take(len as u64 + 1).read_to_end(&mut content)?;
     if content.len() != len {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "inflated size differs from the recorded one",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "inflated size differs from the recorded one"));
     }
     Ok(content)
 }

@@ -25,12 +25,7 @@ pub fn encode(base: &[u8], target: &[u8]) -> Vec<u8> {
     let head = common_prefix(&base[..shorter], &target[..shorter]);
     let tail = common_suffix(&base[head..], &target[head..]);
     push_copy(&mut delta, 0, head);
-    push_middle(
-        &mut delta,
-        &base[head..base.len() - tail],
-        head,
-        &target[head..target.len() - tail],
-    );
+    push_middle(&mut delta, &base[head..base.len() - tail], head, &target[head..target.len() - tail]);
     push_copy(&mut delta, base.len() - tail, tail);
     delta
 }
@@ -40,11 +35,7 @@ fn common_prefix(a: &[u8], b: &[u8]) -> usize {
 }
 
 fn common_suffix(a: &[u8], b: &[u8]) -> usize {
-    a.iter()
-        .rev()
-        .zip(b.iter().rev())
-        .take_while(|(x, y)| x == y)
-        .count()
+    a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count()
 }
 
 /// The part where the two differ: `middle` stands at `offset` in the base.

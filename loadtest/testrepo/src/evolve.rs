@@ -157,8 +157,7 @@ impl Repository {
     /// Writes down the refs of `now` where they differ from what is on disk.
     fn publish(&self, now: &Repository, outcome: &Outcome) -> io::Result<()> {
         let is_loose = |name: &str| self.path.join(name).is_file();
-        let gone =
-            |name: &&String| !now.refs.contains_key(*name) && !now.symbolic.contains_key(*name);
+        let gone = |name: &&String| !now.refs.contains_key(*name) && !now.symbolic.contains_key(*name);
         if !outcome.moved.is_empty() {
             refs::write_packed(&self.path, now.refs.iter(), &now.peeled)?;
         }
@@ -220,19 +219,12 @@ fn no_such(name: &str) -> io::Error {
 }
 
 fn full_name(name: &str) -> String {
-    if name.starts_with("refs/") {
-        name.to_owned()
-    } else {
-        format!("refs/heads/{name}")
-    }
+    if name.starts_with("refs/") { name.to_owned() } else { format!("refs/heads/{name}") }
 }
 
 impl Evolution {
     fn new(before: &Repository, store: Store) -> io::Result<Self> {
-        let spec = Spec {
-            files: 0,
-            ..Spec::small(before.seed)
-        };
+        let spec = Spec { files: 0, ..Spec::small(before.seed) };
         let mut rng = Rng::new(before.fingerprint());
         let files = Files::new(&spec, Rng::new(rng.draw()));
         let reader = Reader::open(&before.path)?;
@@ -241,14 +233,7 @@ impl Evolution {
             Store::Pack => objects.start_pack()?,
             Store::Loose => objects.start_loose()?,
         }
-        Ok(Evolution {
-            now: before.clone(),
-            objects,
-            rng,
-            files,
-            tips: HashMap::new(),
-            new_commits: Vec::new(),
-        })
+        Ok(Evolution { now: before.clone(), objects, rng, files, tips: HashMap::new(), new_commits: Vec::new() })
     }
 
     fn apply(&mut self, change: &Change) -> io::Result<()> {
@@ -270,21 +255,14 @@ impl Evolution {
                 self.create(full_name(to), id)
             }
             Change::DeleteRef { name } => self.delete(&full_name(name)),
-            Change::AddTag {
-                name,
-                target,
-                annotated,
-            } => self.tag(name, &full_name(target), *annotated),
+            Change::AddTag { name, target, annotated } => self.tag(name, &full_name(target), *annotated),
             Change::Pull { number } => {
                 let from = self.head_commit();
                 self.grow(format!("refs/pull/{number}/head"), from, 1)
             }
             Change::SetRef { name, id } => {
                 if !self.objects.has(id) {
-                    return Err(io::Error::new(
-                        io::ErrorKind::NotFound,
-                        format!("no object {id}"),
-                    ));
+                    return Err(io::Error::new(io::ErrorKind::NotFound, format!("no object {id}")));
                 }
                 self.set(full_name(name), *id)
             }
@@ -310,45 +288,22 @@ impl Evolution {
 
     fn resolve(&self, name: &str) -> io::Result<ObjectId> {
         let name = self.now.symbolic.get(name).map_or(name, String::as_str);
-        self.now
-            .refs
-            .get(name)
-            .copied()
-            .ok_or_else(|| no_such(name))
+        self.now.refs.get(name).copied().ok_or_else(|| no_such(name))
     }
 
     /// Refuses names that Git refuses: malformed ones, and those where another name needs a directory.
     fn check_new(&self, name: &str) -> io::Result<()> {
-        let invalid = |what: &str| {
-            Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("{name}: {what}"),
-            ))
-        };
+        let invalid = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name}: {what}")));
         if !refs::is_valid_name(name) {
             return invalid("not a name for a ref");
         }
-        let taken =
-            |name: &str| self.now.refs.contains_key(name) || self.now.symbolic.contains_key(name);
+        let taken = |name: &str| self.now.refs.contains_key(name) || self.now.symbolic.contains_key(name);
         let below = format!("{name}/");
-        let first_below =
-            |found: Option<&String>| found.is_some_and(|found| found.starts_with(&below));
+        let first_below = |found: Option<&String>| found.is_some_and(|found| found.starts_with(&below));
         let above = name.match_indices('/').any(|(at, _)| taken(&name[..at]));
         if above
-            || first_below(
-                self.now
-                    .refs
-                    .range(below.clone()..)
-                    .next()
-                    .map(|(name, _)| name),
-            )
-            || first_below(
-                self.now
-                    .symbolic
-                    .range(below.clone()..)
-                    .next()
-                    .map(|(name, _)| name),
-            )
+            || first_below(self.now.refs.range(below.clone()..).next().map(|(name, _)| name))
+            || first_below(self.now.symbolic.range(below.clone()..).next().map(|(name, _)| name))
         {
             return invalid("in conflict with a ref above or below it");
         }
@@ -357,20 +312,14 @@ impl Evolution {
 
     fn create(&mut self, name: String, id: ObjectId) -> io::Result<()> {
         if self.now.refs.contains_key(&name) {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                format!("{name} is there already"),
-            ));
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{name} is there already")));
         }
         self.set(name, id)
     }
 
     fn set(&mut self, name: String, id: ObjectId) -> io::Result<()> {
         if self.now.symbolic.contains_key(&name) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("{name} is a symbolic ref"),
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name} is a symbolic ref")));
         }
         if !self.now.refs.contains_key(&name) {
             self.check_new(&name)?;
@@ -382,10 +331,7 @@ impl Evolution {
 
     fn set_symbolic(&mut self, name: &str, target: String) -> io::Result<()> {
         if self.now.refs.contains_key(name) {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                format!("{name} is there already"),
-            ));
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{name} is there already")));
         }
         self.check_new(name)?;
         self.now.symbolic.insert(name.to_owned(), target);
@@ -396,23 +342,14 @@ impl Evolution {
         self.now.peeled.remove(name);
         let was_direct = self.now.refs.remove(name).is_some();
         let was_symbolic = self.now.symbolic.remove(name).is_some();
-        if was_direct || was_symbolic {
-            Ok(())
-        } else {
-            Err(no_such(name))
-        }
+        if was_direct || was_symbolic { Ok(()) } else { Err(no_such(name)) }
     }
 
     fn tip(&self, commit: &ObjectId) -> io::Result<Tip> {
         if let Some(tip) = self.tips.get(commit) {
             return Ok(tip.clone());
         }
-        let damaged = || {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("{commit} is not a commit of ours"),
-            )
-        };
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, format!("{commit} is not a commit of ours"));
         let (kind, content) = self.objects.read(commit)?;
         if kind != Kind::Commit {
             return Err(damaged());
@@ -420,43 +357,24 @@ impl Evolution {
         let text = String::from_utf8_lossy(&content);
         let head = text.split("\n\n").next().unwrap_or_default();
         let field = |name: &str| {
-            head.lines()
-                .filter_map(move |line| line.strip_prefix(name)?.strip_prefix(' '))
-                .collect::<Vec<_>>()
+            head.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix(' ')).collect::<Vec<_>>()
         };
         let tree = refs::parse_id(field("tree").first().ok_or_else(damaged)?)?;
         let committer = field("committer");
-        let seconds = committer
-            .first()
-            .and_then(|line| line.rsplit(' ').nth(1)?.parse().ok());
+        let seconds = committer.first().and_then(|line| line.rsplit(' ').nth(1)?.parse().ok());
         Ok(Tip {
             root: Dir::read(&self.objects, &tree)?,
-            parents: field("parent")
-                .into_iter()
-                .map(refs::parse_id)
-                .collect::<io::Result<_>>()?,
+            parents: field("parent").into_iter().map(refs::parse_id).collect::<io::Result<_>>()?,
             seconds: seconds.ok_or_else(damaged)?,
         })
     }
 
-    fn commit(
-        &mut self,
-        mut root: Rc<Dir>,
-        parents: Vec<ObjectId>,
-        after_seconds: u64,
-    ) -> io::Result<ObjectId> {
+    fn commit(&mut self, mut root: Rc<Dir>, parents: Vec<ObjectId>, after_seconds: u64) -> io::Result<ObjectId> {
         let tree = root.write(&mut self.objects, Lane::Main)?;
         let mut scribe = Scribe::going_on(Rng::new(self.rng.draw()), after_seconds);
         let commit = scribe.commit(&mut self.objects, tree, &parents)?;
         let seconds = scribe.seconds();
-        self.tips.insert(
-            commit,
-            Tip {
-                root,
-                parents,
-                seconds,
-            },
-        );
+        self.tips.insert(commit, Tip { root, parents, seconds });
         self.new_commits.push(commit);
         Ok(commit)
     }
@@ -472,8 +390,7 @@ impl Evolution {
                 }
                 None => (Rc::default(), Scribe::BEGINNING_SECONDS),
             };
-            self.files
-                .change(&mut self.objects, &mut root, Lane::Main)?;
+            self.files.change(&mut self.objects, &mut root, Lane::Main)?;
             last = Some(self.commit(root, last.into_iter().collect(), seconds)?);
         }
         match last {
@@ -491,11 +408,7 @@ impl Evolution {
             parent = self.tip(&commit)?.parents.first().copied();
         }
         // A branch of one commit can only be replaced by another root.
-        let from = if back_to == self.resolve(name)? {
-            None
-        } else {
-            Some(back_to)
-        };
+        let from = if back_to == self.resolve(name)? { None } else { Some(back_to) };
         self.grow(name.to_owned(), from, count.max(1))
     }
 
@@ -503,8 +416,7 @@ impl Evolution {
         let (ours, theirs) = (self.resolve(name)?, self.resolve(from)?);
         let (tip, other) = (self.tip(&ours)?, self.tip(&theirs)?);
         let mut root = tip.root;
-        self.files
-            .change(&mut self.objects, &mut root, Lane::Main)?;
+        self.files.change(&mut self.objects, &mut root, Lane::Main)?;
         let commit = self.commit(root, vec![ours, theirs], tip.seconds.max(other.seconds))?;
         self.set(name.to_owned(), commit)
     }
@@ -545,8 +457,6 @@ impl Repository {
             hasher.update(id.as_slice());
         }
         let digest: [u8; 20] = hasher.finalize().into();
-        digest[..8]
-            .iter()
-            .fold(0, |number, byte| number << 8 | u64::from(*byte))
+        digest[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }

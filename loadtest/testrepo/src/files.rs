@@ -38,12 +38,7 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn new(spec: &Spec, rng: Rng) -> Self {
-        let mut files = Files {
-            rng,
-            spec: spec.clone(),
-            directories: vec![String::new()],
-            named: 0,
-        };
+        let mut files = Files { rng, spec: spec.clone(), directories: vec![String::new()], named: 0 };
         files.lay_out();
         files
     }
@@ -51,11 +46,7 @@ impl Files {
     /// Directories for the ordinary files, each under one of those before it, most under early ones.
     fn lay_out(&mut self) {
         let levels = self.spec.dir_levels as usize;
-        let wanted = if levels == 0 {
-            1
-        } else {
-            1 + self.spec.files / FILES_PER_DIRECTORY
-        };
+        let wanted = if levels == 0 { 1 } else { 1 + self.spec.files / FILES_PER_DIRECTORY };
         while self.directories.len() < wanted as usize {
             let known = self.directories.len();
             let at = self.rng.below(known).min(self.rng.below(known));
@@ -73,11 +64,7 @@ impl Files {
         let extension = *self.rng.pick(&EXTENSIONS);
         // Names that begin alike stand together in a tree; a drawn tail keeps those of two branches apart.
         let tail = self.rng.below(36 * 36 * 36 * 36);
-        format!(
-            "{directory}{}_{tail:x}_{}.{extension}",
-            text::word(&mut self.rng),
-            self.named
-        )
+        format!("{directory}{}_{tail:x}_{}.{extension}", text::word(&mut self.rng), self.named)
     }
 
     fn new_len(&mut self) -> usize {
@@ -90,21 +77,14 @@ impl Files {
     }
 
     fn new_mode(&mut self) -> Mode {
-        if self.rng.percent(self.spec.executable_percent) {
-            Mode::Executable
-        } else {
-            Mode::File
-        }
+        if self.rng.percent(self.spec.executable_percent) { Mode::Executable } else { Mode::File }
     }
 
     fn new_file(&mut self, objects: &mut Objects, lane: Lane) -> io::Result<Change> {
         let len = self.new_len();
         let content = text::lines(&mut self.rng, len);
         let mode = self.new_mode();
-        Ok((
-            self.new_path(),
-            Some(store(objects, mode, content, None, lane)?),
-        ))
+        Ok((self.new_path(), Some(store(objects, mode, content, None, lane)?)))
     }
 
     /// All of the first commit.
@@ -120,50 +100,29 @@ impl Files {
 
     fn import_curiosities(&mut self, objects: &mut Objects, root: &mut Rc<Dir>) -> io::Result<()> {
         let spec = self.spec.clone();
-        let mut add =
-            |objects: &mut Objects, path: String, mode, content: Vec<u8>| -> io::Result<()> {
-                let leaf = store(objects, mode, content, None, Lane::Side)?;
-                root.set(objects, &path, Some(leaf))
-            };
+        let mut add = |objects: &mut Objects, path: String, mode, content: Vec<u8>| -> io::Result<()> {
+            let leaf = store(objects, mode, content, None, Lane::Side)?;
+            root.set(objects, &path, Some(leaf))
+        };
         for n in 0..spec.symlinks {
             let target = match n % 3 {
                 0 => "README.md".to_owned(),
                 1 => format!("../{}", text::word(&mut self.rng)),
                 _ => format!("nowhere/at/all-{n}"),
             };
-            add(
-                objects,
-                format!("links/link-{n}"),
-                Mode::Symlink,
-                target.into_bytes(),
-            )?;
+            add(objects, format!("links/link-{n}"), Mode::Symlink, target.into_bytes())?;
         }
         for n in 0..spec.empty_files {
-            add(
-                objects,
-                format!("empty/nothing-{n}.txt"),
-                Mode::File,
-                Vec::new(),
-            )?;
+            add(objects, format!("empty/nothing-{n}.txt"), Mode::File, Vec::new())?;
         }
         for n in 0..spec.large_blobs {
             let content = self.rng.bytes(spec.large_blob_bytes as usize);
-            add(
-                objects,
-                format!("assets/large-{n}.bin"),
-                Mode::File,
-                content,
-            )?;
+            add(objects, format!("assets/large-{n}.bin"), Mode::File, content)?;
         }
         for n in 0..spec.wide_tree_entries {
             // A hundred contents for all of them: one blob under many names.
             let content = format!("{}\n", n % 100).into_bytes();
-            add(
-                objects,
-                format!("wide/entry-{n:06}.txt"),
-                Mode::File,
-                content,
-            )?;
+            add(objects, format!("wide/entry-{n:06}.txt"), Mode::File, content)?;
         }
         if spec.deep_tree_levels > 0 {
             let path = "deep/".repeat(spec.deep_tree_levels as usize) + "bottom.txt";
@@ -173,11 +132,7 @@ impl Files {
         self.import_submodules(objects, root)
     }
 
-    fn import_near_duplicates(
-        &mut self,
-        objects: &mut Objects,
-        root: &mut Rc<Dir>,
-    ) -> io::Result<()> {
+    fn import_near_duplicates(&mut self, objects: &mut Objects, root: &mut Rc<Dir>) -> io::Result<()> {
         let mut last: Option<Leaf> = None;
         for n in 0..self.spec.near_duplicates {
             let mut content = match last.as_ref().and_then(Leaf::content) {
@@ -189,11 +144,7 @@ impl Files {
                 content[at] = b'a' + self.rng.below(26) as u8;
             }
             let leaf = store(objects, Mode::File, content, last.as_ref(), Lane::Side)?;
-            root.set(
-                objects,
-                &format!("alike/copy-{n:04}.txt"),
-                Some(leaf.clone()),
-            )?;
+            root.set(objects, &format!("alike/copy-{n:04}.txt"), Some(leaf.clone()))?;
             last = Some(leaf);
         }
         Ok(())
@@ -218,20 +169,11 @@ impl Files {
 
     /// A commit somewhere else.
     fn gitlink(&mut self) -> Leaf {
-        Leaf {
-            mode: Mode::Gitlink,
-            id: ObjectId::from_bytes_or_panic(&self.rng.bytes(20)),
-            body: Body::Absent,
-        }
+        Leaf { mode: Mode::Gitlink, id: ObjectId::from_bytes_or_panic(&self.rng.bytes(20)), body: Body::Absent }
     }
 
     /// What one commit on `root` does; applied to it, and returned so that a merge can apply it elsewhere.
-    pub(crate) fn change(
-        &mut self,
-        objects: &mut Objects,
-        root: &mut Rc<Dir>,
-        lane: Lane,
-    ) -> io::Result<Vec<Change>> {
+    pub(crate) fn change(&mut self, objects: &mut Objects, root: &mut Rc<Dir>, lane: Lane) -> io::Result<Vec<Change>> {
         let before = Rc::clone(root);
         let mut changes = Vec::new();
         let most = 2 * self.spec.changes_per_commit.max(1) as usize - 1;
@@ -279,14 +221,8 @@ impl Files {
         };
         let content = text::edited(&mut self.rng, &old);
         let mode = leaf.mode;
-        let old = Leaf {
-            body: Body::File(old),
-            ..leaf
-        };
-        Ok(vec![(
-            path,
-            Some(store(objects, mode, content, Some(&old), lane)?),
-        )])
+        let old = Leaf { body: Body::File(old), ..leaf };
+        Ok(vec![(path, Some(store(objects, mode, content, Some(&old), lane)?))])
     }
 }
 
@@ -295,29 +231,15 @@ fn submodule_path(n: u32) -> String {
 }
 
 /// Stores a file's content; keeps it in memory if it is of a size to be changed again.
-fn store(
-    objects: &mut Objects,
-    mode: Mode,
-    content: Vec<u8>,
-    replaces: Option<&Leaf>,
-    lane: Lane,
-) -> io::Result<Leaf> {
+fn store(objects: &mut Objects, mode: Mode, content: Vec<u8>, replaces: Option<&Leaf>, lane: Lane) -> io::Result<Leaf> {
     if content.len() > CHANGED_BYTES_MAX {
         let id = objects.put_whole(Kind::Blob, &content)?;
-        return Ok(Leaf {
-            mode,
-            id,
-            body: Body::Absent,
-        });
+        return Ok(Leaf { mode, id, body: Body::Absent });
     }
     let content: Rc<[u8]> = content.into();
     let replaces = replaces.and_then(|old| Some((&old.id, old.content()?)));
     let id = objects.put(Kind::Blob, &content, replaces, lane)?;
-    Ok(Leaf {
-        mode,
-        id,
-        body: Body::File(content),
-    })
+    Ok(Leaf { mode, id, body: Body::File(content) })
 }
 
 impl Leaf {

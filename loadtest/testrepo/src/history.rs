@@ -122,16 +122,10 @@ impl<'a> History<'a> {
         }
         let head = match self.spec.head {
             HeadForm::Unborn => Head::Branch("refs/heads/not-yet".to_owned()),
-            HeadForm::Detached if !self.merged.is_empty() => {
-                Head::Detached(self.merged[self.merged.len() / 2])
-            }
+            HeadForm::Detached if !self.merged.is_empty() => Head::Detached(self.merged[self.merged.len() / 2]),
             HeadForm::Main | HeadForm::Detached => Head::Branch(MAIN.to_owned()),
         };
-        let made = Made {
-            refs: self.refs,
-            head,
-            commits: self.commits,
-        };
+        let made = Made { refs: self.refs, head, commits: self.commits };
         Ok((made, self.objects.made()))
     }
 
@@ -185,9 +179,7 @@ impl<'a> History<'a> {
             self.done.octopuses += 1;
             return self.merge_topics(main, octopus_parents as usize - 1, 1);
         }
-        if self.done.criss_crosses < self.due(spec.criss_crosses)
-            && self.left() >= CRISS_CROSS_COMMITS
-        {
+        if self.done.criss_crosses < self.due(spec.criss_crosses) && self.left() >= CRISS_CROSS_COMMITS {
             self.done.criss_crosses += 1;
             return self.criss_cross(main);
         }
@@ -200,14 +192,11 @@ impl<'a> History<'a> {
             self.orphan(number)?;
         }
         if self.left() >= 2 && self.rng.percent(spec.merge_percent) {
-            let commits = self
-                .rng
-                .between(1, TOPIC_COMMITS_MAX.min(self.left() as usize - 1));
+            let commits = self.rng.between(1, TOPIC_COMMITS_MAX.min(self.left() as usize - 1));
             return self.merge_topics(main, 1, commits);
         }
         let mut root = Rc::clone(&main.root);
-        self.files
-            .change(&mut self.objects, &mut root, Lane::Main)?;
+        self.files.change(&mut self.objects, &mut root, Lane::Main)?;
         let next = self.commit(root, &[main.commit], Lane::Main)?;
         self.merged.push(next.commit);
         Ok(next)
@@ -219,10 +208,7 @@ impl<'a> History<'a> {
         let mut changes = Vec::new();
         for _ in 0..commits {
             let mut root = Rc::clone(&state.root);
-            changes.extend(
-                self.files
-                    .change(&mut self.objects, &mut root, Lane::Side)?,
-            );
+            changes.extend(self.files.change(&mut self.objects, &mut root, Lane::Side)?);
             state = self.commit(root, &[state.commit], Lane::Side)?;
         }
         Ok((state, changes))
@@ -275,9 +261,7 @@ impl<'a> History<'a> {
     /// A history with another root, of one or two files.
     fn unrelated(&mut self, number: u32) -> io::Result<(State, Vec<Change>)> {
         let mut root = Rc::default();
-        let mut changes = self
-            .files
-            .change(&mut self.objects, &mut root, Lane::Side)?;
+        let mut changes = self.files.change(&mut self.objects, &mut root, Lane::Side)?;
         for (path, _) in &mut changes {
             *path = format!("imported-{number}/{path}");
         }
@@ -298,9 +282,7 @@ impl<'a> History<'a> {
     fn orphan(&mut self, number: u32) -> io::Result<()> {
         let (first, _) = self.unrelated(number)?;
         let (tip, _) = self.line(first, 2)?;
-        self.refs
-            .direct
-            .insert(format!("refs/heads/orphan/{number}"), tip.commit);
+        self.refs.direct.insert(format!("refs/heads/orphan/{number}"), tip.commit);
         Ok(())
     }
 
@@ -321,9 +303,7 @@ impl<'a> History<'a> {
         while self.done.pulls < self.due(self.spec.pulls) {
             self.done.pulls += 1;
             let tip = self.pull_tip()?;
-            self.refs
-                .direct
-                .insert(format!("refs/pull/{}/head", self.done.pulls), tip);
+            self.refs.direct.insert(format!("refs/pull/{}/head", self.done.pulls), tip);
         }
         while self.done.lost_commits < self.due(self.spec.lost_commits) {
             self.done.lost_commits += 1;
@@ -337,10 +317,7 @@ impl<'a> History<'a> {
         let word = text::word(&mut self.rng);
         match number % 4 {
             0 => format!("refs/heads/release/{}.{}", number / 40, number),
-            1 => format!(
-                "refs/heads/user/{word}/{}-{number}",
-                text::word(&mut self.rng)
-            ),
+            1 => format!("refs/heads/user/{word}/{}-{number}", text::word(&mut self.rng)),
             2 => format!("refs/heads/feature/{word}-{number}"),
             _ => format!("refs/heads/{word}-{number}"),
         }
@@ -362,9 +339,7 @@ impl<'a> History<'a> {
         while self.done.light_tags < self.due(self.spec.light_tags) {
             self.done.light_tags += 1;
             let target = self.merged[self.merged.len() - 1];
-            self.refs
-                .direct
-                .insert(format!("refs/tags/build-{}", self.done.light_tags), target);
+            self.refs.direct.insert(format!("refs/tags/build-{}", self.done.light_tags), target);
         }
         while self.done.annotated_tags < self.due(self.spec.annotated_tags) {
             let number = self.done.annotated_tags;
@@ -377,13 +352,7 @@ impl<'a> History<'a> {
     }
 
     /// Makes an annotated tag of `target`, which peels to `peeled`.
-    fn annotate(
-        &mut self,
-        name: &str,
-        target: ObjectId,
-        kind: Kind,
-        peeled: ObjectId,
-    ) -> io::Result<()> {
+    fn annotate(&mut self, name: &str, target: ObjectId, kind: Kind, peeled: ObjectId) -> io::Result<()> {
         let id = self.scribe.tag(&mut self.objects, name, target, kind)?;
         let name = format!("refs/tags/{name}");
         self.refs.direct.insert(name.clone(), id);
@@ -399,8 +368,7 @@ impl<'a> History<'a> {
                 Some(id) if number % 3 != 0 => id,
                 _ => {
                     let name = format!("inner-{number}");
-                    self.scribe
-                        .tag(&mut self.objects, &name, main.commit, Kind::Commit)?
+                    self.scribe.tag(&mut self.objects, &name, main.commit, Kind::Commit)?
                 }
             };
             self.annotate(&format!("nested/{number}"), target, Kind::Tag, main.commit)?;
@@ -445,11 +413,7 @@ struct Storage {
 impl Storage {
     fn new(spec: &Spec) -> Self {
         let share = |percent: u32| (u64::from(spec.commits) * u64::from(percent) / 100) as u32;
-        let loose_percent = if spec.packs == 0 {
-            100
-        } else {
-            u32::from(spec.loose_percent.min(100))
-        };
+        let loose_percent = if spec.packs == 0 { 100 } else { u32::from(spec.loose_percent.min(100)) };
         let packed = spec.commits - share(loose_percent);
         let mut starts = Vec::new();
         if loose_percent > 0 {

@@ -19,16 +19,9 @@ pub(crate) struct Row {
 }
 
 /// Writes the index of a pack with these objects, each once, in any order.
-pub(crate) fn write(
-    out: impl Write,
-    mut rows: Vec<Row>,
-    pack_checksum: &ObjectId,
-) -> io::Result<()> {
+pub(crate) fn write(out: impl Write, mut rows: Vec<Row>, pack_checksum: &ObjectId) -> io::Result<()> {
     rows.sort_unstable_by_key(|row| row.id);
-    let mut out = Hashing {
-        inner: BufWriter::with_capacity(1 << 16, out),
-        hasher: Sha1::new(),
-    };
+    let mut out = Hashing { inner: BufWriter::with_capacity(1 << 16, out), hasher: Sha1::new() };
     out.put(b"\xfftOc\0\0\0\x02")?;
     let mut fan = [0u32; 256];
     for row in &rows {

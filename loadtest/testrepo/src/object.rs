@@ -32,15 +32,11 @@ impl Kind {
     }
 
     pub(crate) fn from_name(name: &[u8]) -> Option<Kind> {
-        [Kind::Commit, Kind::Tree, Kind::Blob, Kind::Tag]
-            .into_iter()
-            .find(|kind| kind.name().as_bytes() == name)
+        [Kind::Commit, Kind::Tree, Kind::Blob, Kind::Tag].into_iter().find(|kind| kind.name().as_bytes() == name)
     }
 
     pub(crate) fn from_number(number: u8) -> Option<Kind> {
-        [Kind::Commit, Kind::Tree, Kind::Blob, Kind::Tag]
-            .into_iter()
-            .find(|kind| *kind as u8 == number)
+        [Kind::Commit, Kind::Tree, Kind::Blob, Kind::Tag].into_iter().find(|kind| *kind as u8 == number)
     }
 }
 
@@ -89,15 +85,9 @@ impl Mode {
     }
 
     pub(crate) fn from_octal(octal: &[u8]) -> Option<Mode> {
-        [
-            Mode::File,
-            Mode::Executable,
-            Mode::Symlink,
-            Mode::Directory,
-            Mode::Gitlink,
-        ]
-        .into_iter()
-        .find(|mode| mode.octal().as_bytes() == octal)
+        [Mode::File, Mode::Executable, Mode::Symlink, Mode::Directory, Mode::Gitlink]
+            .into_iter()
+            .find(|mode| mode.octal().as_bytes() == octal)
     }
 }
 
@@ -116,13 +106,7 @@ impl Signature {
     fn encode(&self) -> String {
         let sign = if self.zone_minutes < 0 { '-' } else { '+' };
         let minutes = self.zone_minutes.unsigned_abs();
-        format!(
-            "{} {} {sign}{:02}{:02}",
-            self.who,
-            self.seconds,
-            minutes / 60,
-            minutes % 60
-        )
+        format!("{} {} {sign}{:02}{:02}", self.who, self.seconds, minutes / 60, minutes % 60)
     }
 }
 
@@ -204,37 +188,20 @@ mod tests {
 
     #[test]
     fn ids_are_gits() {
-        assert_eq!(
-            id_of(Kind::Blob, b"").to_string(),
-            "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
-        );
-        assert_eq!(
-            id_of(Kind::Tree, b"").to_string(),
-            "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-        );
+        assert_eq!(id_of(Kind::Blob, b"").to_string(), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
+        assert_eq!(id_of(Kind::Tree, b"").to_string(), "4b825dc642cb6eb9a060e54bf8d69288fbee4904");
     }
 
     #[test]
     fn a_signature_carries_its_zone() {
-        let at = |zone_minutes| {
-            Signature {
-                who: "A <a@b>".into(),
-                seconds: 5,
-                zone_minutes,
-            }
-            .encode()
-        };
+        let at = |zone_minutes| Signature { who: "A <a@b>".into(), seconds: 5, zone_minutes }.encode();
         assert_eq!(at(-210), "A <a@b> 5 -0330");
         assert_eq!(at(120), "A <a@b> 5 +0200");
     }
 
     #[test]
     fn a_commits_signature_is_continued_with_spaces() {
-        let who = Signature {
-            who: "A <a@b>".into(),
-            seconds: 1,
-            zone_minutes: 0,
-        };
+        let who = Signature { who: "A <a@b>".into(), seconds: 1, zone_minutes: 0 };
         let commit = Commit {
             tree: id_of(Kind::Tree, b""),
             parents: vec![],

@@ -149,19 +149,14 @@ impl Objects {
 
     /// Whether the repository held this object before.
     pub(crate) fn had_before(&self, id: &ObjectId) -> bool {
-        self.before
-            .as_ref()
-            .is_some_and(|before| before.contains(id))
+        self.before.as_ref().is_some_and(|before| before.contains(id))
     }
 
     /// Reads what the repository held before.
     pub(crate) fn read(&self, id: &ObjectId) -> io::Result<(Kind, Vec<u8>)> {
         match &self.before {
             Some(before) => before.read(id),
-            None => Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("no object {id} to read"),
-            )),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, format!("no object {id} to read"))),
         }
     }
 }

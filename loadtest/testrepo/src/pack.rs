@@ -93,17 +93,9 @@ impl PackBuilder {
     /// A pack to be finished in `pack_dir`, which must exist.
     pub(crate) fn new(pack_dir: &Path, form: PackForm) -> io::Result<Self> {
         let spill_path = pack_dir.join("tmp_spill");
-        let spill = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&spill_path)?;
+        let spill = File::options().read(true).write(true).create(true).truncate(true).open(&spill_path)?;
         Ok(PackBuilder {
-            form: PackForm {
-                delta_depth: form.delta_depth.min(DELTA_DEPTH_MAX),
-                ..form
-            },
+            form: PackForm { delta_depth: form.delta_depth.min(DELTA_DEPTH_MAX), ..form },
             deflater: Deflater::new(form.compression.into()),
             entries: Vec::new(),
             waiting: BTreeMap::new(),
@@ -122,15 +114,9 @@ impl PackBuilder {
         replaces: Option<Predecessor<'_>>,
         lane: Lane,
     ) -> io::Result<u32> {
-        let index = u32::try_from(self.entries.len())
-            .map_err(|_| io::Error::other("more objects than a pack can hold"))?;
-        self.entries.push(Entry {
-            id,
-            kind,
-            height: 0,
-            base: None,
-            spilled: None,
-        });
+        let index =
+            u32::try_from(self.entries.len()).map_err(|_| io::Error::other("more objects than a pack can hold"))?;
+        self.entries.push(Entry { id, kind, height: 0, base: None, spilled: None });
         match (replaces, lane) {
             (Some(old), Lane::Main) => {
                 self.rebase(old, index, content)?;
@@ -148,13 +134,7 @@ impl PackBuilder {
     /// Takes an object that nothing will be a delta of, so that its content need not be kept.
     pub(crate) fn put_whole(&mut self, id: ObjectId, kind: Kind, content: &[u8]) -> io::Result<()> {
         let index = self.entries.len() as u32;
-        self.entries.push(Entry {
-            id,
-            kind,
-            height: 0,
-            base: None,
-            spilled: None,
-        });
+        self.entries.push(Entry { id, kind, height: 0, base: None, spilled: None });
         self.spill_whole(index, content)
     }
 
@@ -192,13 +172,7 @@ impl PackBuilder {
     }
 
     /// Spills `index` as a delta against `base`, or whole where a delta would not be smaller; says which.
-    fn spill_delta(
-        &mut self,
-        index: u32,
-        base: u32,
-        base_content: &[u8],
-        content: &[u8],
-    ) -> io::Result<bool> {
+    fn spill_delta(&mut self, index: u32, base: u32, base_content: &[u8], content: &[u8]) -> io::Result<bool> {
         let delta = delta::encode(base_content, content);
         if delta.len() >= content.len() {
             self.spill_whole(index, content)?;
@@ -219,11 +193,7 @@ impl PackBuilder {
         let stream = self.deflater.deflate(&[bytes])?;
         self.spill.write_all(stream)?;
         let len = u32::try_from(stream.len()).map_err(too_big)?;
-        self.entries[index as usize].spilled = Some(Spilled {
-            at: self.spill_len,
-            len,
-            size,
-        });
+        self.entries[index as usize].spilled = Some(Spilled { at: self.spill_len, len, size });
         self.spill_len += u64::from(len);
         Ok(())
     }
@@ -319,9 +289,7 @@ impl<'a> Sorted<'a> {
 
     fn write_entry(&mut self, index: u32) -> io::Result<()> {
         let entry = &self.builder.entries[index as usize];
-        let spilled = entry
-            .spilled
-            .ok_or_else(|| io::Error::other("an object was never spilled"))?;
+        let spilled = entry.spilled.ok_or_else(|| io::Error::other("an object was never spilled"))?;
         let by_id = self.by_id(index);
         let number = match entry.base {
             None => entry.kind as u8,
@@ -331,24 +299,15 @@ impl<'a> Sorted<'a> {
         self.buffer.clear();
         push_header(&mut self.buffer, number, u64::from(spilled.size));
         match entry.base {
-            Some(base) if by_id => self
-                .buffer
-                .extend_from_slice(self.builder.entries[base as usize].id.as_slice()),
+            Some(base) if by_id => self.buffer.extend_from_slice(self.builder.entries[base as usize].id.as_slice()),
             Some(base) => push_distance(&mut self.buffer, self.len - self.offsets[base as usize]),
             None => {}
         }
         let head = self.buffer.len();
         self.buffer.resize(head + spilled.len as usize, 0);
-        self.builder
-            .spill
-            .get_ref()
-            .read_exact_at(&mut self.buffer[head..], spilled.at)?;
+        self.builder.spill.get_ref().read_exact_at(&mut self.buffer[head..], spilled.at)?;
         self.offsets[index as usize] = self.len;
-        self.rows.push(Row {
-            id: entry.id,
-            crc: crc32fast::hash(&self.buffer),
-            offset: self.len,
-        });
+        self.rows.push(Row { id: entry.id, crc: crc32fast::hash(&self.buffer), offset: self.len });
         self.write_buffer()
     }
 

@@ -40,16 +40,12 @@ fn damaged(what: &'static str) -> io::Error {
 impl Reader {
     /// Opens the bare repository at `git_dir`. Indexes are held in memory: 32 bytes an object.
     pub fn open(git_dir: &Path) -> io::Result<Reader> {
-        let mut indexes: Vec<PathBuf> = fs::read_dir(git_dir.join("objects/pack"))?
-            .map(|entry| Ok(entry?.path()))
-            .collect::<io::Result<_>>()?;
+        let mut indexes: Vec<PathBuf> =
+            fs::read_dir(git_dir.join("objects/pack"))?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
         indexes.retain(|path| path.extension().is_some_and(|extension| extension == "idx"));
         indexes.sort();
         let packs = indexes.iter().map(|path| Pack::open(path));
-        Ok(Reader {
-            git_dir: git_dir.to_owned(),
-            packs: packs.collect::<io::Result<_>>()?,
-        })
+        Ok(Reader { git_dir: git_dir.to_owned(), packs: packs.collect::<io::Result<_>>()? })
     }
 
     /// How many objects the packs hold.
@@ -111,10 +107,7 @@ impl Reader {
 impl Pack {
     fn open(path: &Path) -> io::Result<Pack> {
         let index = fs::read(path)?;
-        let pack = Pack {
-            data: File::open(path.with_extension("pack"))?,
-            index,
-        };
+        let pack = Pack { data: File::open(path.with_extension("pack"))?, index };
         let tables = IDS_AT + 28 * pack.count() + 40;
         if !pack.index.starts_with(b"\xfftOc\0\0\0\x02") || pack.index.len() < tables {
             return Err(damaged("not an index of version 2"));
@@ -135,14 +128,8 @@ impl Pack {
 
     fn find(&self, id: &ObjectId) -> Option<u64> {
         let first = usize::from(id.as_slice()[0]);
-        let low = if first == 0 {
-            0
-        } else {
-            self.word(FAN_AT + 4 * (first - 1))
-        };
-        let ids = self
-            .index
-            .get(IDS_AT + 20 * low..IDS_AT + 20 * self.word(FAN_AT + 4 * first))?;
+        let low = if first == 0 { 0 } else { self.word(FAN_AT + 4 * (first - 1)) };
+        let ids = self.index.get(IDS_AT + 20 * low..IDS_AT + 20 * self.word(FAN_AT + 4 * first))?;
         let (mut low_in, mut high_in) = (0, ids.len() / 20);
         while low_in < high_in {
             let middle = low_in.midpoint(high_in);

@@ -54,32 +54,15 @@ impl Spec {
         }
         let objects = Objects::new(dir, self.pack_form(), None);
         let (made, objects) = History::new(self, objects).make()?;
-        let Made {
-            refs,
-            head,
-            mut commits,
-        } = made;
+        let Made { refs, head, mut commits } = made;
         self.write_refs(dir, &refs, commits.first())?;
         fs::write(dir.join("config"), self.config_text())?;
         fs::write(dir.join("description"), DESCRIPTION)?;
         refs::write_head(dir, &head)?;
 
         commits.truncate(COMMITS_LISTED_MAX);
-        let Refs {
-            direct,
-            peeled,
-            symbolic,
-        } = refs;
-        Ok(Repository {
-            path: dir.to_owned(),
-            seed: self.seed,
-            refs: direct,
-            peeled,
-            symbolic,
-            head,
-            commits,
-            objects,
-        })
+        let Refs { direct, peeled, symbolic } = refs;
+        Ok(Repository { path: dir.to_owned(), seed: self.seed, refs: direct, peeled, symbolic, head, commits, objects })
     }
 
     fn write_refs(&self, dir: &Path, refs: &Refs, outdated: Option<&ObjectId>) -> io::Result<()> {
@@ -119,17 +102,8 @@ impl Repository {
         let seed = config
             .lines()
             .find_map(|line| line.trim().strip_prefix("seed = ")?.parse().ok())
-            .ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "the configuration names no seed",
-                )
-            })?;
-        let Refs {
-            direct,
-            peeled,
-            symbolic,
-        } = refs::read_all(dir)?;
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the configuration names no seed"))?;
+        let Refs { direct, peeled, symbolic } = refs::read_all(dir)?;
         Ok(Repository {
             path: dir.to_owned(),
             seed,

@@ -22,9 +22,7 @@ impl Rng {
     /// The stream of `seed`. Any seed is good, zero too.
     pub fn new(seed: u64) -> Self {
         let mut expanding = seed;
-        Rng {
-            state: std::array::from_fn(|_| splitmix(&mut expanding)),
-        }
+        Rng { state: std::array::from_fn(|_| splitmix(&mut expanding)) }
     }
 
     /// A stream of its own for one purpose, so that drawing more for one thing leaves the others as they were.
@@ -90,10 +88,7 @@ mod tests {
         let mut rng = Rng::new(7);
         let drawn: Vec<u64> = (0..3).map(|_| rng.draw()).collect();
         assert_eq!(drawn, STREAM_OF_7);
-        assert_ne!(
-            Rng::for_purpose(7, "a").draw(),
-            Rng::for_purpose(7, "b").draw(),
-        );
+        assert_ne!(Rng::for_purpose(7, "a").draw(), Rng::for_purpose(7, "b").draw(),);
     }
 
     const STREAM_OF_7: [u64; 3] = [0xb358faf74ef9765a, 0x475c3d964f482cd2, 0xd6f1d349952c7996];

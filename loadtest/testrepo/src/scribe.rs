@@ -79,8 +79,7 @@ impl Scribe {
         Scribe {
             rng: Rng::for_purpose(spec.seed, "scribe"),
             seconds: Self::BEGINNING_SECONDS,
-            step_seconds: (SPAN_SECONDS / u64::from(spec.commits.max(1)))
-                .clamp(60, STEP_SECONDS_MAX),
+            step_seconds: (SPAN_SECONDS / u64::from(spec.commits.max(1))).clamp(60, STEP_SECONDS_MAX),
             skew_percent: spec.skew_percent,
             signed_percent: spec.signed_percent,
             encoded_percent: spec.encoded_percent,
@@ -113,11 +112,7 @@ impl Scribe {
 
     /// A few people do most of the work.
     fn somebody(&mut self, seconds: u64) -> Signature {
-        let among = if self.rng.percent(80) {
-            MOST_WORK_DONE_BY
-        } else {
-            PEOPLE.len()
-        };
+        let among = if self.rng.percent(80) { MOST_WORK_DONE_BY } else { PEOPLE.len() };
         let at = self.rng.below(among);
         let name = PEOPLE[at];
         Signature {
@@ -137,14 +132,8 @@ impl Scribe {
         let now = self.step();
         let written = now - self.rng.below(AUTHORED_BEFORE_SECONDS_MAX) as u64;
         let author = self.somebody(written);
-        let mut committer = if self.rng.percent(70) {
-            Signature {
-                seconds: now,
-                ..author.clone()
-            }
-        } else {
-            self.somebody(now)
-        };
+        let mut committer =
+            if self.rng.percent(70) { Signature { seconds: now, ..author.clone() } } else { self.somebody(now) };
         if self.rng.percent(self.skew_percent) {
             let skew = self.rng.below(2 * SKEW_SECONDS_MAX) as u64;
             committer.seconds = now + skew - SKEW_SECONDS_MAX as u64;
@@ -175,13 +164,7 @@ impl Scribe {
         if let Some(signature) = self.signature() {
             message.push_str(&signature);
         }
-        let tag = Tag {
-            target,
-            target_kind,
-            name: name.to_owned(),
-            tagger: self.somebody(now),
-            message,
-        };
+        let tag = Tag { target, target_kind, name: name.to_owned(), tagger: self.somebody(now), message };
         objects.put_whole(Kind::Tag, &tag.encode())
     }
 
@@ -197,9 +180,7 @@ impl Scribe {
     }
 
     fn message(&mut self, parents: usize) -> (Option<&'static str>, Vec<u8>) {
-        let verb = *self.rng.pick(&[
-            "Add", "Fix", "Move", "Rework", "Drop", "Speed up", "Document",
-        ]);
+        let verb = *self.rng.pick(&["Add", "Fix", "Move", "Rework", "Drop", "Speed up", "Document"]);
         let mut message = match parents {
             0 => "Begin".to_owned(),
             1 => format!("{verb} {}", self.sentence()),
@@ -236,8 +217,7 @@ impl Scribe {
 
     /// Armour around noise.
     fn signature(&mut self) -> Option<String> {
-        const ALPHABET: &[u8; 64] =
-            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         if !self.rng.percent(self.signed_percent) {
             return None;
         }

@@ -138,10 +138,7 @@ impl Default for Spec {
 impl Spec {
     /// No commit, no ref, HEAD unborn.
     pub fn empty() -> Self {
-        Spec {
-            commits: 0,
-            ..Spec::small(0)
-        }
+        Spec { commits: 0, ..Spec::small(0) }
     }
 
     /// A small project with some of everything that is common.
@@ -316,28 +313,17 @@ impl Spec {
 
     /// Every object loose, every ref loose.
     pub fn loose(seed: u64) -> Self {
-        Spec {
-            packs: 0,
-            loose_percent: 100,
-            refs: RefsForm::Loose,
-            ..Spec::small(seed)
-        }
+        Spec { packs: 0, loose_percent: 100, refs: RefsForm::Loose, ..Spec::small(seed) }
     }
 
     /// HEAD names a branch that does not exist.
     pub fn unborn(seed: u64) -> Self {
-        Spec {
-            head: HeadForm::Unborn,
-            ..Spec::small(seed)
-        }
+        Spec { head: HeadForm::Unborn, ..Spec::small(seed) }
     }
 
     /// HEAD is a commit.
     pub fn detached(seed: u64) -> Self {
-        Spec {
-            head: HeadForm::Detached,
-            ..Spec::small(seed)
-        }
+        Spec { head: HeadForm::Detached, ..Spec::small(seed) }
     }
 
     /// About 50,000 objects and 2,000 refs: a busy project, in a few seconds without optimisation.

@@ -3,17 +3,15 @@
 use crate::rng::Rng;
 
 const WORDS: [&str; 96] = [
-    "let", "mut", "self", "return", "match", "while", "struct", "impl", "where", "async", "await",
-    "static", "const", "break", "continue", "value", "index", "buffer", "length", "offset",
-    "result", "error", "config", "option", "stream", "reader", "writer", "parser", "token", "node",
-    "tree", "commit", "branch", "remote", "server", "client", "request", "response", "header",
-    "socket", "packet", "session", "handler", "worker", "queue", "cache", "entry", "record",
-    "table", "column", "query", "filter", "number", "string", "vector", "matrix", "color", "pixel",
-    "frame", "window", "event", "signal", "timer", "clock", "thread", "channel", "message",
-    "payload", "checksum", "digest", "cipher", "secret", "public", "private", "module", "crate",
-    "import", "export", "encode", "decode", "insert", "remove", "update", "delete", "create",
-    "build", "check", "verify", "render", "layout", "widget", "button", "schema", "policy",
-    "metric", "report",
+    "let", "mut", "self", "return", "match", "while", "struct", "impl", "where", "async", "await", "static", "const",
+    "break", "continue", "value", "index", "buffer", "length", "offset", "result", "error", "config", "option",
+    "stream", "reader", "writer", "parser", "token", "node", "tree", "commit", "branch", "remote", "server", "client",
+    "request", "response", "header", "socket", "packet", "session", "handler", "worker", "queue", "cache", "entry",
+    "record", "table", "column", "query", "filter", "number", "string", "vector", "matrix", "color", "pixel", "frame",
+    "window", "event", "signal", "timer", "clock", "thread", "channel", "message", "payload", "checksum", "digest",
+    "cipher", "secret", "public", "private", "module", "crate", "import", "export", "encode", "decode", "insert",
+    "remove", "update", "delete", "create", "build", "check", "verify", "render", "layout", "widget", "button",
+    "schema", "policy", "metric", "report",
 ];
 const JOINTS: [&str; 8] = [" ", " ", " ", "_", ".", "(", " = ", ", "];
 const LINE_ENDS: [&str; 8] = ["\n", "\n", ";\n", ";\n", ");\n", " {\n    ", "\n\n", ",\n"];
@@ -47,11 +45,7 @@ pub(crate) fn edited(rng: &mut Rng, text: &[u8]) -> Vec<u8> {
     for _ in 0..rng.between(1, 3) {
         let from = line_start(&text, rng.below(text.len()));
         let removed = rng.below(160).min(text.len() - from);
-        let to = if removed == 0 {
-            from
-        } else {
-            line_start(&text, from + removed)
-        };
+        let to = if removed == 0 { from } else { line_start(&text, from + removed) };
         let added = rng.below(160);
         let new = lines(rng, added.max(1));
         text.splice(from..to.max(from), new);
@@ -62,10 +56,7 @@ pub(crate) fn edited(rng: &mut Rng, text: &[u8]) -> Vec<u8> {
 /// Where the line that holds `at` begins.
 fn line_start(text: &[u8], at: usize) -> usize {
     let before = &text[..at.min(text.len())];
-    before
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |newline| newline + 1)
+    before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1)
 }
 
 #[cfg(test)]

@@ -62,9 +62,7 @@ pub(crate) enum Body {
 /// Git sorts a directory as if its name ended in a slash.
 fn order(a: &str, a_is_dir: bool, b: &str, b_is_dir: bool) -> Ordering {
     let end = |is_dir: bool| is_dir.then_some(b'/');
-    a.bytes()
-        .chain(end(a_is_dir))
-        .cmp(b.bytes().chain(end(b_is_dir)))
+    a.bytes().chain(end(a_is_dir)).cmp(b.bytes().chain(end(b_is_dir)))
 }
 
 impl Entry {
@@ -81,42 +79,22 @@ impl Dir {
         let mut entries = Vec::new();
         let mut rest = &content[..];
         while !rest.is_empty() {
-            let space = rest
-                .iter()
-                .position(|byte| *byte == b' ')
-                .ok_or_else(damaged)?;
-            let nul = rest
-                .iter()
-                .position(|byte| *byte == 0)
-                .ok_or_else(damaged)?;
+            let space = rest.iter().position(|byte| *byte == b' ').ok_or_else(damaged)?;
+            let nul = rest.iter().position(|byte| *byte == 0).ok_or_else(damaged)?;
             let mode = Mode::from_octal(&rest[..space]).ok_or_else(damaged)?;
             let name = rest.get(space + 1..nul).ok_or_else(damaged)?;
             let id = rest.get(nul + 1..nul + 21).ok_or_else(damaged)?;
             entries.push(Entry {
                 name: std::str::from_utf8(name).map_err(|_| damaged())?.into(),
-                leaf: Leaf {
-                    mode,
-                    id: ObjectId::from_bytes_or_panic(id),
-                    body: Body::Absent,
-                },
+                leaf: Leaf { mode, id: ObjectId::from_bytes_or_panic(id), body: Body::Absent },
             });
             rest = &rest[nul + 21..];
         }
-        Ok(Rc::new(Dir {
-            entries,
-            written: Some(Written {
-                id: *id,
-                content: content.into(),
-            }),
-            origin: None,
-        }))
+        Ok(Rc::new(Dir { entries, written: Some(Written { id: *id, content: content.into() }), origin: None }))
     }
 
     fn position(&self, name: &str) -> Result<usize, usize> {
-        let find = |is_dir| {
-            self.entries
-                .binary_search_by(|entry| order(&entry.name, entry.is_dir(), name, is_dir))
-        };
+        let find = |is_dir| self.entries.binary_search_by(|entry| order(&entry.name, entry.is_dir(), name, is_dir));
         find(false).or_else(|_| find(true))
     }
 
@@ -129,21 +107,14 @@ impl Dir {
             self.entries.remove(at);
         }
         let is_dir = leaf.mode == Mode::Directory;
-        let at = self
-            .entries
-            .partition_point(|entry| order(&entry.name, entry.is_dir(), name, is_dir).is_lt());
+        let at = self.entries.partition_point(|entry| order(&entry.name, entry.is_dir(), name, is_dir).is_lt());
         let name = name.into();
         self.entries.insert(at, Entry { name, leaf });
     }
 
     /// Sets what stands at `path`, making directories on the way; `None` removes it. Directories that become empty
     /// go when the tree is written.
-    pub(crate) fn set(
-        self: &mut Rc<Self>,
-        objects: &Objects,
-        path: &str,
-        leaf: Option<Leaf>,
-    ) -> io::Result<()> {
+    pub(crate) fn set(self: &mut Rc<Self>, objects: &Objects, path: &str, leaf: Option<Leaf>) -> io::Result<()> {
         let dir = Rc::make_mut(self);
         if let Some(written) = dir.written.take() {
             dir.origin = Some(written);
@@ -166,8 +137,7 @@ impl Dir {
                     body: Body::Dir(Rc::default()),
                 };
                 dir.place(name, empty);
-                dir.position(name)
-                    .map_err(|_| io::Error::other("a name just placed is gone"))?
+                dir.position(name).map_err(|_| io::Error::other("a name just placed is gone"))?
             }
         };
         let child = &mut dir.entries[at].leaf;
@@ -181,11 +151,7 @@ impl Dir {
     }
 
     /// Stores every directory that is not stored yet, the deepest first; returns the id of this one.
-    pub(crate) fn write(
-        self: &mut Rc<Self>,
-        objects: &mut Objects,
-        lane: Lane,
-    ) -> io::Result<ObjectId> {
+    pub(crate) fn write(self: &mut Rc<Self>, objects: &mut Objects, lane: Lane) -> io::Result<ObjectId> {
         self.prune();
         self.store(objects, lane)
     }
@@ -195,15 +161,13 @@ impl Dir {
         if self.written.is_some() {
             return;
         }
-        Rc::make_mut(self)
-            .entries
-            .retain_mut(|entry| match &mut entry.leaf.body {
-                Body::Dir(child) => {
-                    child.prune();
-                    !child.entries.is_empty()
-                }
-                Body::File(_) | Body::Absent => true,
-            });
+        Rc::make_mut(self).entries.retain_mut(|entry| match &mut entry.leaf.body {
+            Body::Dir(child) => {
+                child.prune();
+                !child.entries.is_empty()
+            }
+            Body::File(_) | Body::Absent => true,
+        });
     }
 
     fn store(self: &mut Rc<Self>, objects: &mut Objects, lane: Lane) -> io::Result<ObjectId> {
@@ -238,11 +202,7 @@ impl Dir {
 
     /// An ordinary file that chance chose, with its path; deep ones more often. Names that begin with a dot are left
     /// alone: Git reads meaning into them.
-    pub(crate) fn pick(
-        self: &Rc<Self>,
-        objects: &Objects,
-        rng: &mut Rng,
-    ) -> io::Result<Option<(String, Leaf)>> {
+    pub(crate) fn pick(self: &Rc<Self>, objects: &Objects, rng: &mut Rng) -> io::Result<Option<(String, Leaf)>> {
         let mut dir = Rc::clone(self);
         let mut path = String::new();
         for _ in 0..PICK_TRIES {
