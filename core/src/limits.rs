@@ -1,4 +1,6 @@
-//! Every bound of the engine, each with its reason. A limit reached has a stated answer: refuse, wait or drop.
+//! Every bound, each with its reason. A limit reached has a stated answer: refuse, wait or drop.
+
+use std::time::Duration;
 
 /// Longest pkt-line, length prefix included (`gitprotocol-common`: LARGE_PACKET_MAX). Longer: refuse.
 pub const PKT_LINE_BYTES_MAX: usize = 65_520;
@@ -34,6 +36,58 @@ pub const DELTA_CHAIN_MAX: usize = 4_095;
 pub const OBJECT_BYTES_MAX: u64 = 512 << 20;
 /// Delta bases that one reader keeps.
 pub const READER_CACHE_BYTES_MAX: usize = 16 << 20;
+
+/// Head of an HTTP request in bytes: three times what Git sends with a long cookie and a bearer token. Larger: 431.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
+/// Header lines of one request. Git sends about ten, proxies add as many. More: 431.
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// A head must be complete this long after its connection was accepted or its first byte came (slowloris): 408.
+pub const HTTP_HEAD_TIME: Duration = Duration::from_secs(10);
+/// A kept-alive connection without a request is closed after this; Git's rounds follow each other within seconds.
+pub const HTTP_IDLE_TIME: Duration = Duration::from_secs(60);
+/// How far a peer may fall behind the slowest pace allowed before its connection is closed.
+pub const HTTP_STALL_TIME: Duration = Duration::from_secs(30);
+/// Slowest pace of a request body, in bytes per second: a modem's.
+pub const HTTP_BODY_BYTES_PER_SECOND_MIN: u32 = 1 << 10;
+/// Slowest pace at which a client may take an answer, in bytes per second; a slower one pins memory, packs and a slot.
+pub const HTTP_ANSWER_BYTES_PER_SECOND_MIN: u32 = 4 << 10;
+/// No answer takes longer than this, at whatever pace: 100 GB at 5 MB/s.
+pub const HTTP_ANSWER_TIME: Duration = Duration::from_secs(6 * 3600);
+/// Open connections in all; lowered at start where the descriptor limit is lower. More: 503 and close.
+pub const HTTP_CONNECTIONS_MAX: u32 = 10_000;
+/// Open connections of one address (of one /64 in IPv6): half, so that no address starves the rest although a whole
+/// CI fleet may sit behind one. More: 503 and close.
+pub const HTTP_CONNECTIONS_PER_ADDRESS_MAX: u32 = HTTP_CONNECTIONS_MAX / 2;
+/// Chunk extensions and trailers of one request body in bytes: nobody uses them. More: 400.
+pub const HTTP_CHUNK_OVERHEAD_BYTES_MAX: usize = 4 << 10;
+/// What is read and thrown away of a refused request's body so that the refusal arrives; then the connection closes.
+pub const HTTP_DISCARD_BYTES_MAX: usize = 1 << 20;
+/// How long that may take.
+pub const HTTP_DISCARD_TIME: Duration = Duration::from_secs(2);
+/// Inflated bytes per compressed byte of a request body, beyond [`REQUEST_INFLATE_FREE_BYTES`]; lists of object ids
+/// compress two to threefold, DEFLATE's most is 1032. More: 413.
+pub const REQUEST_INFLATE_RATIO_MAX: u64 = 100;
+/// Inflated bytes before the ratio is looked at.
+pub const REQUEST_INFLATE_FREE_BYTES: u64 = 64 << 10;
+/// Request bodies being held in memory, all connections together, in bytes. More: 503.
+pub const REQUEST_BYTES_IN_FLIGHT_MAX: u64 = 256 << 20;
+/// Descriptors kept back from connections: packs, upstream connections, logs, and the one that lets a full server
+/// still say 503.
+pub const DESCRIPTORS_RESERVED: u64 = 512;
+/// Plans of one repository at work at once: more would only take the workers from other repositories.
+pub const PLANS_RUNNING_PER_REPOSITORY_MAX: usize = 4;
+/// Plans of one repository that wait for a worker. More: 503 with Retry-After.
+pub const PLANS_WAITING_PER_REPOSITORY_MAX: usize = 512;
+/// Plans that wait on one shard, all its repositories together. More: 503 with Retry-After.
+pub const PLANS_WAITING_MAX: usize = 2_048;
+/// A plan that has waited this long for a worker is refused: 503 with Retry-After.
+pub const PLAN_QUEUE_TIME: Duration = Duration::from_secs(30);
+/// While a plan is made, the client hears something this often (`uploadpack.keepAlive`, 5 s).
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// Bytes of an answer gathered before they go to the socket.
+pub const ANSWER_BUFFER_BYTES: usize = 128 << 10;
+/// After SIGTERM, live requests get this long to end.
+pub const DRAIN_TIME: Duration = Duration::from_secs(30);
 
 const _: () = assert!(PKT_LINE_PAYLOAD_MAX + 4 == PKT_LINE_BYTES_MAX);
 const _: () = assert!(SIDE_BAND_64K_PAYLOAD_MAX < PKT_LINE_PAYLOAD_MAX);
@@ -75,3 +129,8 @@ pub const DIRECTORY_ENTRIES_MAX: usize = 2_000_000;
 pub const SYNC_WAITING_MAX: usize = 65_536;
 /// Paths that are not mirrored here and whose answer (404, 403, a failure) is remembered. More: the oldest goes.
 pub const SYNC_UNKNOWN_MAX: usize = 4_096;
+const _: () = assert!(HTTP_HEAD_BYTES_MAX < REQUEST_BYTES_MAX);
+const _: () = assert!(HTTP_CONNECTIONS_PER_ADDRESS_MAX < HTTP_CONNECTIONS_MAX);
+const _: () = assert!(REQUEST_BYTES_IN_FLIGHT_MAX > REQUEST_BYTES_MAX as u64);
+const _: () = assert!(PLANS_WAITING_PER_REPOSITORY_MAX < PLANS_WAITING_MAX);
+const _: () = assert!(ANSWER_BUFFER_BYTES >= PKT_LINE_BYTES_MAX);
