@@ -70,13 +70,18 @@ pub struct Graph<'a> {
 }
 
 impl Graph<'_> {
-    /// The change at the client's boundary for `wants` under `deepen`.
+    /// The change at the client's boundary for `wants` under `deepen`. `None`: nothing is selected (`deepen-since` or
+    /// `deepen-not` exclude every wanted commit), for which stock Git dies with "no commits selected for shallow requests".
+    ///
+    /// `tips` are asked only where the client's own shallow commits are the starting points (a relative depth, or all of
+    /// history): those that no tip reaches are left alone, lest their ancestors leak. `None` trusts the client.
     pub fn deepen(
         &self,
         _wants: &[ObjectId],
         _deepen: &Deepen,
         _client_shallow: &BTreeSet<ObjectId>,
-    ) -> Result<Boundary, ReadError> {
+        _tips: Option<&mut dyn Iterator<Item = ObjectId>>,
+    ) -> Result<Option<Boundary>, ReadError> {
         unimplemented!()
     }
 
