@@ -8,7 +8,11 @@
 //! cases, not the mirror. `./check` unsets it.
 
 mod clone;
+mod crash;
+mod directory;
 mod fetch;
+mod foreign;
 mod ls_remote;
+mod outage;
 mod partial;
 mod support;

@@ -129,12 +129,15 @@ mod tests {
         let sandbox = Sandbox::new();
         let git = Git::new(&sandbox);
         let upstream = Upstream::rich(&git, &sandbox.fresh("app.git"));
-        let clone = sandbox.fresh("clone");
-        let (from, to) = (upstream.folder.display().to_string(), clone.display().to_string());
-        git.text(sandbox.path(), &["clone", "--quiet", "--mirror", "--no-local", &from, &to]);
-        sound_and_same(&git, &clone, &upstream.folder).unwrap();
-        change(&git, &clone);
-        let error = sound_and_same(&git, &clone, &upstream.folder).unwrap_err();
+        let from = upstream.folder.display().to_string();
+        let [one, other] = [sandbox.fresh("clone"), sandbox.fresh("clone")];
+        for to in [&one, &other] {
+            let to = to.display().to_string();
+            git.text(sandbox.path(), &["clone", "--quiet", "--mirror", "--no-local", &from, &to]);
+        }
+        sound_and_same(&git, &one, &other).unwrap();
+        change(&git, &one);
+        let error = sound_and_same(&git, &one, &other).unwrap_err();
         assert!(error.contains(says), "{error}");
     }
 

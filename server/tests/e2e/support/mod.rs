@@ -2,6 +2,7 @@
 
 pub mod apache;
 pub mod compare;
+pub mod cutter;
 pub mod git;
 pub mod heliostat;
 pub mod http;

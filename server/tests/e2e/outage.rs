@@ -1,0 +1,223 @@
+//! The upstream away, silent, or cut in the middle: served meanwhile, healed after, nothing deleted.
+
+use std::path::PathBuf;
+
+use crate::support::compare::{State, fsck, sound_and_same};
+use crate::support::cutter::Cutter;
+use crate::support::git::Git;
+use crate::support::heliostat::Heliostat;
+use crate::support::http;
+use crate::support::repositories::Upstream;
+use crate::support::site::Site;
+
+const APP: &str = "team/app.git";
+
+fn site() -> Site {
+    Site::start(|git, folder| {
+        Upstream::rich(git, &folder.join(APP));
+        Upstream::rich(git, &folder.join("team/unseen.git"));
+    })
+}
+
+/// A mirror clone of `url`.
+fn clone(site: &Site, url: &str) -> Result<PathBuf, String> {
+    let folder = site.sandbox.fresh("clone");
+    let target = folder.display().to_string();
+    site.git.try_text(site.sandbox.path(), &["clone", "--quiet", "--mirror", url, &target])?;
+    Ok(folder)
+}
+
+fn mirrored(site: &Site) -> PathBuf {
+    clone(site, &site.mirror_url(APP)).unwrap()
+}
+
+fn everything_moves(upstream: &Upstream) {
+    upstream.commit("main", &[("while-away.txt", "moved\n")]);
+    let parent = upstream.id("topic~2");
+    upstream.commit_on(&parent, "topic", &[("topic.txt", "forced\n")]);
+    upstream.run(&["update-ref", "-d", "refs/heads/unmerged"]);
+    upstream.run(&["tag", "v4.0", "main"]);
+}
+
+#[test]
+fn away_and_back() {
+    let mut site = site();
+    let before = mirrored(&site);
+    site.apache.stop();
+    for _ in 0..3 {
+        sound_and_same(&site.git, &mirrored(&site), &before).unwrap();
+    }
+    everything_moves(&site.upstream(APP));
+    sound_and_same(&site.git, &mirrored(&site), &before).unwrap();
+
+    site.apache.start_again();
+    let upstream = clone(&site, &site.upstream_url(APP)).unwrap();
+    sound_and_same(&site.git, &mirrored(&site), &upstream).unwrap();
+}
+
+#[test]
+fn what_was_never_here_is_unavailable_not_absent() {
+    let mut site = site();
+    site.apache.stop();
+    let answer = site.mirror().get("/team/unseen.git/info/refs?service=git-upload-pack");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    let seconds: u32 = answer.header("retry-after").expect("Retry-After").parse().unwrap();
+    assert!(seconds > 0);
+
+    site.apache.start_again();
+    let upstream = clone(&site, &site.upstream_url("team/unseen.git")).unwrap();
+    let mirror = clone(&site, &site.mirror_url("team/unseen.git")).unwrap();
+    sound_and_same(&site.git, &mirror, &upstream).unwrap();
+}
+
+/// Connections are accepted and nothing is answered: the wait is bounded, then what is here is served.
+#[test]
+fn silent() {
+    let mut site = site();
+    let before = mirrored(&site);
+    site.apache.freeze();
+    sound_and_same(&site.git, &mirrored(&site), &before).unwrap();
+    site.apache.thaw();
+    everything_moves(&site.upstream(APP));
+    let upstream = clone(&site, &site.upstream_url(APP)).unwrap();
+    sound_and_same(&site.git, &mirrored(&site), &upstream).unwrap();
+}
+
+#[test]
+fn restarted_while_the_upstream_is_away() {
+    let mut site = site();
+    let before = mirrored(&site);
+    site.apache.stop();
+    let status = site.mirror().stop();
+    assert!(status.success(), "SIGTERM ends it with {status}");
+    site.mirror().start_again();
+    sound_and_same(&site.git, &mirrored(&site), &before).unwrap();
+}
+
+/// A 404 from the upstream is passed on, and deletes nothing: when it ends, no object is fetched again.
+#[test]
+fn not_found_for_a_while() {
+    let mut site = site();
+    let before = mirrored(&site);
+    let (here, aside) = (site.upstream(APP).folder, site.sandbox.fresh("aside"));
+    std::fs::create_dir_all(aside.parent().unwrap()).unwrap();
+    std::fs::rename(&here, &aside).unwrap();
+    let error = clone(&site, &site.mirror_url(APP)).unwrap_err();
+    assert!(error.contains("not found"), "{error}");
+    assert_eq!(site.mirror().stored().len(), 1, "the store was emptied");
+
+    std::fs::rename(&aside, &here).unwrap();
+    let fetches = |site: &Site| {
+        site.apache.requests().iter().filter(|line| line.starts_with("POST") && line.contains("upload-pack")).count()
+    };
+    let asked = fetches(&site);
+    sound_and_same(&site.git, &mirrored(&site), &before).unwrap();
+    // One POST is the list of references; a second would be a pack.
+    assert!(fetches(&site) <= asked + 1, "{:#?}", site.apache.requests());
+}
+
+/// An unknown repository is answered as the upstream answers it.
+#[test]
+fn unknown_repository() {
+    let site = site();
+    let ours = clone(&site, &site.mirror_url("team/no-such.git")).unwrap_err();
+    let theirs = clone(&site, &site.upstream_url("team/no-such.git")).unwrap_err();
+    let words = |error: &str, url: String| error.replace(&url, "URL").lines().skip(1).collect::<Vec<_>>().join("\n");
+    assert_eq!(
+        words(&ours, site.mirror_url("team/no-such.git")),
+        words(&theirs, site.upstream_url("team/no-such.git"))
+    );
+}
+
+/// The upstream's answer ends at many places: at no time is a part of it published.
+#[test]
+fn cut_in_the_middle() {
+    let site = site();
+    let port = site.apache.url().rsplit(':').next().unwrap().parse().unwrap();
+    let cutter = Cutter::start(port);
+    let mut mirror = Heliostat::start(&site.sandbox.folder("behind-the-cutter"), &cutter.url(), &[]);
+    let url = format!("{}/{APP}", mirror.url());
+    let upstream = clone(&site, &site.upstream_url(APP)).unwrap();
+    let pack = State::of(&site.git, &upstream).unwrap().objects();
+    assert!(pack > 500, "{pack} objects are too few to cut");
+
+    // First sync: the head, the references, the pack.
+    for bytes in [0, 100, 700, 5_000, 20_000] {
+        cutter.cut_after(bytes);
+        let outcome = clone(&site, &url);
+        assert!(outcome.is_err(), "a clone succeeded though the upstream was cut after {bytes} bytes");
+        assert!(mirror.stored().is_empty(), "published after {bytes} bytes");
+    }
+    cutter.heal();
+    sound_and_same(&site.git, &clone_in_time(&site, &url), &upstream).unwrap();
+
+    // Later syncs: the old generation is served until the new one is whole.
+    everything_moves(&site.upstream(APP));
+    for bytes in [0, 100, 700] {
+        cutter.cut_after(bytes);
+        sound_and_same(&site.git, &clone(&site, &url).unwrap(), &upstream).unwrap();
+    }
+    cutter.heal();
+    let upstream = clone(&site, &site.upstream_url(APP)).unwrap();
+    sound_and_same(&site.git, &clone_in_time(&site, &url), &upstream).unwrap();
+    for stored in mirror.stored() {
+        fsck(&site.git, &stored).unwrap();
+    }
+    assert!(mirror.stop().success());
+}
+
+/// After a failure the mirror may back off: a client that comes again, as Retry-After says, is served.
+fn clone_in_time(site: &Site, url: &str) -> PathBuf {
+    let mut last = String::new();
+    for _ in 0..60 {
+        match clone(site, url) {
+            Ok(folder) => return folder,
+            Err(error) => last = error,
+        }
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    panic!("not served within 30 s after the upstream healed: {last}");
+}
+
+/// What is not Git at all is refused with a status, and the server lives on.
+#[test]
+fn odd_requests() {
+    let mut site = site();
+    mirrored(&site);
+    let port = site.mirror().port();
+    let cases: &[(&str, &str, &[u16])] = &[
+        ("GET", "/team/app.git/HEAD", &[403, 404]),
+        ("GET", "/team/app.git/config", &[403, 404]),
+        ("GET", "/team/app.git/objects/info/packs", &[403, 404]),
+        ("GET", "/team/app.git/objects/info/alternates", &[403, 404]),
+        ("GET", "/team/app.git/info/refs", &[403]),
+        ("GET", "/../../etc/passwd", &[400, 404]),
+        ("GET", "/team/../team/app.git/info/refs?service=git-upload-pack", &[400, 404]),
+        ("GET", "/team/%2e%2e/team/app.git/info/refs?service=git-upload-pack", &[400, 404]),
+        ("GET", "/team/app.git%00/info/refs?service=git-upload-pack", &[400, 404]),
+        ("GET", "//team/app.git/info/refs?service=git-upload-pack", &[400, 404]),
+        ("GET", "/team/app.git/info/refs?service=git-upload-archive", &[400, 403, 404]),
+        ("DELETE", "/team/app.git/git-upload-pack", &[405]),
+        ("GET", "/team/app.git/git-upload-pack", &[405]),
+        ("GET", "/", &[404]),
+    ];
+    for (method, path, statuses) in cases {
+        let answer = http::request(method, port, path, &[], b"").unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert!(statuses.contains(&answer.status), "{method} {path}: {}", answer.status);
+    }
+    mirrored(&site);
+}
+
+#[test]
+fn every_protocol_is_served_while_away() {
+    let mut site = site();
+    let before = mirrored(&site);
+    site.apache.stop();
+    for version in [0, 1, 2] {
+        let client = Git::client(&site.sandbox, crate::support::git::Which::Debian, version);
+        let folder = site.sandbox.fresh("clone");
+        let (url, target) = (site.mirror_url(APP), folder.display().to_string());
+        client.text(site.sandbox.path(), &["clone", "--quiet", "--mirror", &url, &target]);
+        sound_and_same(&site.git, &folder, &before).unwrap();
+    }
+}
