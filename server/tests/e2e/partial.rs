@@ -78,10 +78,13 @@ fn lazy_protocol_0() {
 }
 
 #[test]
-fn lazy_debian() {
-    for version in [2, 1] {
-        check(Which::Debian, version);
-    }
+fn lazy_debian_protocol_2() {
+    check(Which::Debian, 2);
+}
+
+#[test]
+fn lazy_debian_protocol_1() {
+    check(Which::Debian, 1);
 }
 
 /// `--also-filter-submodules`: the submodule, beside the superproject at the mirror, is cloned with the same filter.
