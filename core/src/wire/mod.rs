@@ -1,1 +1,5 @@
-//! Bytes and frames: pkt-line, side-band, capabilities.
+//! Bytes and frames: pkt-lines, side-band, capability lists. Knows nothing of requests or repositories.
+
+pub mod capability;
+pub mod pktline;
+pub mod sideband;

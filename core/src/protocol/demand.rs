@@ -1,0 +1,241 @@
+//! What a fetch demands, however it was said: the lines and options that v0, v1 and v2 share.
+
+use super::{
+    PackOrder, View,
+    arguments::{c_number, leading_id},
+    refusal::{Refused, quoted, refused, refused_by_upload_pack, unreadable},
+};
+use crate::{
+    ObjectId,
+    graph::{Boundary, Deepen, Filter, Graph, Query},
+    limits::{CLIENT_SHALLOWS_MAX, DEEPEN_NOTS_MAX, WANTS_MAX},
+    objects::{Kind, Reader},
+    pack::{Encoding, Framing},
+    refs::{Head, RefTable, RefView},
+};
+use std::collections::{BTreeSet, HashSet};
+
+/// `deepen 2147483647`: everything.
+const INFINITE_DEPTH: u32 = i32::MAX as u32;
+
+/// A fetch as far as it has been read.
+#[derive(Debug, Default)]
+pub(super) struct Demand {
+    /// Objects wanted, each once, in the order of the request.
+    pub wants: Vec<ObjectId>,
+    wanted: HashSet<ObjectId>,
+    /// The client's shallow commits, as far as they are here.
+    pub shallows: BTreeSet<ObjectId>,
+    depth: Option<u32>,
+    since: Option<u64>,
+    not: Vec<ObjectId>,
+    filter: Option<Filter>,
+    /// `deepen-relative`.
+    pub relative: bool,
+    /// `thin-pack`.
+    pub thin_pack: bool,
+    /// `ofs-delta`.
+    pub ofs_delta: bool,
+    /// `no-progress`.
+    pub no_progress: bool,
+    /// `include-tag`.
+    pub include_tag: bool,
+}
+
+impl Demand {
+    /// Adds a want, if the object is here.
+    pub fn want(&mut self, id: ObjectId, view: &View<'_>) -> Refused<()> {
+        if view.objects.number(&id).is_none() {
+            return refused_by_upload_pack(format!("upload-pack: not our ref {id}"));
+        }
+        self.want_known(id)
+    }
+
+    /// Adds a want that is here, such as the value of a reference.
+    pub fn want_known(&mut self, id: ObjectId) -> Refused<()> {
+        if !self.wanted.insert(id) {
+            return Ok(());
+        }
+        if self.wants.len() == WANTS_MAX {
+            return refused("upload-pack: too many wants");
+        }
+        self.wants.push(id);
+        Ok(())
+    }
+
+    /// Takes `shallow`, `deepen`, `deepen-since` and `deepen-not`. Whether it was one of these.
+    pub fn shallow_line(&mut self, line: &[u8], view: &View<'_>) -> Refused<bool> {
+        if let Some(text) = line.strip_prefix(b"shallow ") {
+            self.shallow(text, line, view)?;
+        } else if let Some(text) = line.strip_prefix(b"deepen ") {
+            let depth = c_number(text).and_then(|depth| u32::try_from(depth).ok());
+            match depth.filter(|depth| (1..=INFINITE_DEPTH).contains(depth)) {
+                Some(depth) => self.depth = Some(depth),
+                None => return refused(format!("Invalid deepen: {}", quoted(line))),
+            }
+        } else if let Some(text) = line.strip_prefix(b"deepen-since ") {
+            match c_number(text).filter(|since| *since != u64::MAX) {
+                Some(since) => self.since = Some(since),
+                None => return refused(format!("Invalid deepen-since: {}", quoted(line))),
+            }
+        } else if let Some(name) = line.strip_prefix(b"deepen-not ") {
+            let Some(id) = expand_ref(view.refs, name) else {
+                return refused(format!("git upload-pack: ambiguous deepen-not: {}", quoted(line)));
+            };
+            if !self.not.contains(&id) {
+                if self.not.len() == DEEPEN_NOTS_MAX {
+                    return refused("upload-pack: too many deepen-not");
+                }
+                self.not.push(id);
+            }
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn shallow(&mut self, text: &[u8], line: &[u8], view: &View<'_>) -> Refused<()> {
+        let Some((id, _)) = leading_id(text) else {
+            return refused(format!("invalid shallow line: {}", quoted(line)));
+        };
+        // The client may be shallow at commits that never were here.
+        let Some(number) = view.objects.number(&id) else { return Ok(()) };
+        if view.objects.header(number, &mut Reader::new()).map_err(unreadable)?.0 != Kind::Commit {
+            return refused(format!("invalid shallow object {id}"));
+        }
+        if self.shallows.len() == CLIENT_SHALLOWS_MAX {
+            return refused("upload-pack: too many shallow lines");
+        }
+        self.shallows.insert(id);
+        Ok(())
+    }
+
+    /// Takes the specification of a `filter` line.
+    pub fn filter(&mut self, spec: &[u8], view: &View<'_>) -> Refused<()> {
+        if self.filter.is_some() {
+            return refused("multiple filter-specs cannot be combined");
+        }
+        let filter = Filter::parse(spec).or_else(|error| refused(error.0))?;
+        view.policy.filter_rules.check(&filter).or_else(refused)?;
+        self.filter = Some(filter);
+        Ok(())
+    }
+
+    /// Whether the client asked for another boundary.
+    pub fn deepens(&self) -> bool {
+        self.depth.is_some() || self.since.is_some() || !self.not.is_empty()
+    }
+
+    /// The change at the client's boundary that it asked for.
+    pub fn boundary(&self, view: &View<'_>) -> Refused<Boundary> {
+        if self.depth.is_some() && (self.since.is_some() || !self.not.is_empty()) {
+            return refused(
+                "git upload-pack: deepen and deepen-since (or deepen-not) cannot be used together",
+            );
+        }
+        let deepen =
+            Deepen { depth: self.depth, relative: self.relative, since: self.since, not: self.not.clone() };
+        self.deepened(view, &deepen)
+    }
+
+    /// What a client has to know of a repository that is shallow itself, if it did not ask for another boundary.
+    pub fn own_boundary(&self, view: &View<'_>) -> Refused<Boundary> {
+        self.deepened(view, &Deepen { depth: Some(INFINITE_DEPTH), relative: self.relative, ..Deepen::default() })
+    }
+
+    fn deepened(&self, view: &View<'_>, deepen: &Deepen) -> Refused<Boundary> {
+        graph(view).deepen(&self.wants, deepen, &self.shallows).map_err(unreadable)
+    }
+
+    /// The pack to be sent.
+    pub fn into_order(self, haves: Vec<ObjectId>, boundary: Boundary, framing: Framing, view: &View<'_>) -> PackOrder {
+        let include_tags = if self.include_tag { tags(view.refs) } else { Vec::new() };
+        PackOrder {
+            query: Query {
+                wants: self.wants,
+                haves,
+                client_shallow: self.shallows,
+                boundary,
+                filter: self.filter,
+                include_tags,
+            },
+            encoding: Encoding { ofs_delta: self.ofs_delta, thin_pack: self.thin_pack },
+            framing,
+            progress: !self.no_progress && framing != Framing::Bare,
+        }
+    }
+}
+
+/// The walks of one view.
+pub(super) fn graph<'a>(view: &View<'a>) -> Graph<'a> {
+    Graph { objects: view.objects, grafts: view.shallow, stop: view.stop }
+}
+
+fn tags(refs: &RefTable) -> Vec<(ObjectId, ObjectId)> {
+    refs.with_prefix(b"refs/tags/").filter_map(|tag| Some((tag.id, tag.peeled?))).collect()
+}
+
+/// The object of the one reference that `name` can mean, by the rules of `git rev-parse`; peeled where it is a tag.
+fn expand_ref(refs: &RefTable, name: &[u8]) -> Option<ObjectId> {
+    let peeled = |reference: RefView<'_>| reference.peeled.unwrap_or(reference.id);
+    let rules: [(&[u8], &[u8]); 6] = [
+        (b"", b""),
+        (b"refs/", b""),
+        (b"refs/tags/", b""),
+        (b"refs/heads/", b""),
+        (b"refs/remotes/", b""),
+        (b"refs/remotes/", b"/HEAD"),
+    ];
+    let head = (name == b"HEAD").then(|| match refs.head() {
+        Head::Symbolic(target) => refs.find(target.as_bstr()).map(peeled),
+        Head::Detached(id) => Some(*id),
+        Head::Absent => None,
+    });
+    let mut found = rules
+        .iter()
+        .filter_map(|(before, after)| refs.find(&[before, name, after].concat()).map(peeled))
+        .chain(head.flatten());
+    let id = found.next()?;
+    found.next().is_none().then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refs::{Ref, RefName};
+
+    #[test]
+    fn names_expand_as_rev_parse_does_it_and_must_be_unambiguous() {
+        let id = |byte| ObjectId::from_bytes_or_panic(&[byte; 20]);
+        let reference = |name: &str, byte, peeled| Ref {
+            name: RefName::new(name.as_bytes()).unwrap(),
+            id: id(byte),
+            peeled,
+            symbolic: None,
+        };
+        let refs = RefTable::new(
+            vec![
+                reference("refs/heads/main", 1, None),
+                reference("refs/heads/both", 2, None),
+                reference("refs/tags/both", 3, None),
+                reference("refs/tags/v1", 4, Some(id(5))),
+                reference("refs/remotes/origin/HEAD", 6, None),
+            ],
+            Head::Symbolic(RefName::new(b"refs/heads/main").unwrap()),
+        );
+        for (name, expected) in [
+            ("main", Some(1)),
+            ("heads/main", Some(1)),
+            ("refs/heads/main", Some(1)),
+            ("HEAD", Some(1)),
+            ("both", None),
+            ("tags/both", Some(3)),
+            ("v1", Some(5)),
+            ("origin", Some(6)),
+            ("nothing", None),
+            ("", None),
+        ] {
+            assert_eq!(expand_ref(&refs, name.as_bytes()), expected.map(id), "{name:?}");
+        }
+    }
+}

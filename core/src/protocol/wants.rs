@@ -1,0 +1,84 @@
+//! May the client have what it wants?
+
+use super::{
+    Phase, Version, View, WantPolicy,
+    demand::graph,
+    refusal::{Refused, refused_by_upload_pack, unreadable},
+};
+use crate::{
+    ObjectId,
+    objects::{Kind, Reader},
+};
+use std::collections::HashSet;
+
+/// Grants `wants`, which are all here, or refuses as `policy` says. `phase` matters to v0 and v1 (see [`WantPolicy`]).
+pub(super) fn check(wants: &[ObjectId], version: Version, phase: Phase, view: &View<'_>) -> Refused<()> {
+    match view.policy.wants {
+        WantPolicy::Recent => {
+            let rest = without_tips(wants, &mut tips(view, true));
+            refuse(first_unreachable(&rest, view, true)?)
+        }
+        WantPolicy::Any => Ok(()),
+        _ if version == Version::V2 => Ok(()),
+        policy => {
+            let hidden = policy != WantPolicy::Advertised;
+            let rest = without_tips(wants, &mut tips(view, hidden));
+            let Some(first) = rest.first().copied() else { return Ok(()) };
+            let walks = phase == Phase::Stateless
+                || matches!(policy, WantPolicy::Reachable | WantPolicy::TipsAndReachable);
+            // Stock Git names the first that is no tip, reachable or not.
+            let reached = walks && first_unreachable(&commits(&rest, view)?, view, hidden)?.is_none();
+            refuse((!reached).then_some(first))
+        }
+    }
+}
+
+/// What references name; with `more` also what hidden and recent ones do, as far as the policy counts them.
+fn tips<'a>(view: &View<'a>, more: bool) -> impl Iterator<Item = ObjectId> + use<'a> {
+    let recent = if view.policy.wants == WantPolicy::Recent { view.recent } else { &[] };
+    let hidden = if more && view.policy.wants != WantPolicy::Recent { view.hidden } else { &[] };
+    let tables = std::iter::once(view.refs).chain(recent.iter().map(|table| &**table));
+    tables
+        .flat_map(|table| table.head_id().into_iter().chain(table.iter().map(|reference| reference.id)))
+        .chain(hidden.iter().copied())
+}
+
+/// Those of `wants` that are no tip, in their order. Stops looking when there are none left.
+fn without_tips(wants: &[ObjectId], tips: &mut dyn Iterator<Item = ObjectId>) -> Vec<ObjectId> {
+    let mut rest: HashSet<ObjectId> = wants.iter().copied().collect();
+    while !rest.is_empty() {
+        let Some(tip) = tips.next() else { break };
+        rest.remove(&tip);
+    }
+    wants.iter().filter(|want| rest.contains(*want)).copied().collect()
+}
+
+/// The commits among `wants`, tags followed: stock Git checks nothing else for its own policies.
+fn commits(wants: &[ObjectId], view: &View<'_>) -> Refused<Vec<ObjectId>> {
+    let mut reader = Reader::new();
+    let mut commits = Vec::new();
+    for want in wants {
+        let mut next = Some(*want);
+        while let Some(id) = next.take() {
+            let Some(number) = view.objects.number(&id) else { break };
+            let object = view.objects.read(number, &mut reader).map_err(unreadable)?;
+            match object.kind {
+                Kind::Commit => commits.push(id),
+                Kind::Tag => next = gix_object::TagRefIter::from_bytes(object.data, id.kind()).target_id().ok(),
+                Kind::Tree | Kind::Blob => {}
+            }
+        }
+    }
+    Ok(commits)
+}
+
+fn first_unreachable(ids: &[ObjectId], view: &View<'_>, hidden: bool) -> Refused<Option<ObjectId>> {
+    if ids.is_empty() {
+        return Ok(None);
+    }
+    graph(view).first_unreachable(ids, &mut tips(view, hidden)).map_err(unreadable)
+}
+
+fn refuse(id: Option<ObjectId>) -> Refused<()> {
+    id.map_or(Ok(()), |id| refused_by_upload_pack(format!("upload-pack: not our ref {id}")))
+}
