@@ -19,6 +19,19 @@ pub const WANTS_MAX: usize = 1_000_000;
 pub const HAVES_MAX: usize = 200_000;
 /// Rounds of negotiation on one full-duplex connection. More: refuse.
 pub const ROUNDS_MAX: usize = 10_000;
+/// Requests on one v2 connection; Git's client needs three, one more for each round of negotiation. More: the connection
+/// ends.
+pub const REQUESTS_MAX: usize = 2 * ROUNDS_MAX;
+/// Shallow commits of a client that are here. A clone with `--depth` has one for each path cut off. More: refuse.
+pub const CLIENT_SHALLOWS_MAX: usize = 100_000;
+/// `deepen-not` lines of one request. More: refuse.
+pub const DEEPEN_NOTS_MAX: usize = 1_024;
+/// Objects of one `object-info` request. More: refuse.
+pub const OBJECT_INFO_IDS_MAX: usize = 10_000;
+/// Walks that sort out which objects of one request no reference reaches, each ending at the first. More: refuse.
+pub const UNREACHABLE_MAX: usize = 16;
+/// Bytes of an answer that are gathered before they are handed to the driver, give or take one line.
+pub const REPLY_BYTES_MAX: usize = 64 << 10;
 /// `ref-prefix` lines that are honoured before the rest is ignored and all refs are sent, as stock Git does.
 pub const REF_PREFIXES_MAX: usize = 65_536;
 /// `combine:` filters and nested filters of one request. More: refuse.

@@ -129,12 +129,9 @@ impl Demand {
     /// The change at the client's boundary that it asked for.
     pub fn boundary(&self, view: &View<'_>) -> Refused<Boundary> {
         if self.depth.is_some() && (self.since.is_some() || !self.not.is_empty()) {
-            return refused(
-                "git upload-pack: deepen and deepen-since (or deepen-not) cannot be used together",
-            );
+            return refused("git upload-pack: deepen and deepen-since (or deepen-not) cannot be used together");
         }
-        let deepen =
-            Deepen { depth: self.depth, relative: self.relative, since: self.since, not: self.not.clone() };
+        let deepen = Deepen { depth: self.depth, relative: self.relative, since: self.since, not: self.not.clone() };
         self.deepened(view, &deepen)
     }
 

@@ -3,9 +3,26 @@
 //! Sans-IO: the driver feeds bytes with [`Session::receive`] and drains [`Session::poll`] until it says
 //! [`Event::NeedInput`] or [`Event::End`]. What the machine needs to know of the repository it reads from a [`View`].
 
+mod arguments;
+mod demand;
+mod fetch;
+mod haves;
+mod input;
+mod listing;
+mod ls_refs;
+mod negotiation;
+mod object_info;
+mod peek;
 mod policy;
+mod refusal;
+mod reply;
+mod session;
+mod v0;
+mod v2;
+mod wants;
 
 pub use policy::{FilterRules, Policy, Unborn, WantPolicy};
+pub use session::Session;
 
 use crate::{
     ObjectId,
@@ -87,62 +104,4 @@ pub enum Event {
     /// The conversation is over. `Some`: it failed; what the peer should hear has been sent already (an `ERR` packet or
     /// band 3), and `detail` is what stock Git would say on standard error, without its `fatal: `.
     End(Option<Fault>),
-}
-
-/// One conversation.
-pub struct Session {}
-
-impl Session {
-    /// A session at its beginning.
-    pub fn new(_version: Version, _phase: Phase) -> Self {
-        unimplemented!()
-    }
-
-    /// Takes bytes from the peer.
-    pub fn receive(&mut self, _bytes: &[u8]) {
-        unimplemented!()
-    }
-
-    /// No more bytes will come.
-    pub fn finish_input(&mut self) {
-        unimplemented!()
-    }
-
-    /// Whether the request received so far needs only references (answered from one snapshot without planning). `None`:
-    /// more input is needed to tell.
-    pub fn needs_planning(&self) -> Option<bool> {
-        unimplemented!()
-    }
-
-    /// What to do next. From a request's first byte to the end of its answer, every call must get the same view.
-    pub fn poll(&mut self, _view: &View<'_>) -> Event {
-        unimplemented!()
-    }
-
-    /// The ordered pack has been sent whole.
-    pub fn pack_sent(&mut self) {
-        unimplemented!()
-    }
-
-    /// The ordered pack could not be made or sent; `fault.public` goes to the peer on band 3 where there is one.
-    pub fn pack_failed(&mut self, _fault: Fault) {
-        unimplemented!()
-    }
-
-    /// Ends the conversation from outside (a time limit, a failed sync): `fault.public` goes to the peer as `ERR`, or on
-    /// band 3 once the pack has begun.
-    pub fn fail(&mut self, _fault: Fault) {
-        unimplemented!()
-    }
-
-    /// A frame that keeps the peer awake and means nothing, if the protocol has room for one right now: `0005\x01` while
-    /// an ordered pack with side-band is on its way, `0005\x02` before that if the request asked for `sideband-all`.
-    pub fn keep_alive(&self) -> Option<&'static [u8]> {
-        unimplemented!()
-    }
-
-    /// `text` as progress on band 2, under the same conditions, if the peer wants progress. `text` ends in `\n` or `\r`.
-    pub fn progress(&self, _text: &str) -> Option<Vec<u8>> {
-        unimplemented!()
-    }
 }

@@ -7,9 +7,10 @@ use super::{
 };
 use crate::{
     ObjectId,
+    limits::UNREACHABLE_MAX,
     objects::{Kind, Reader},
 };
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Grants `wants`, which are all here, or refuses as `policy` says. `phase` matters to v0 and v1 (see [`WantPolicy`]).
 pub(super) fn check(wants: &[ObjectId], version: Version, phase: Phase, view: &View<'_>) -> Refused<()> {
@@ -24,8 +25,8 @@ pub(super) fn check(wants: &[ObjectId], version: Version, phase: Phase, view: &V
             let hidden = policy != WantPolicy::Advertised;
             let rest = without_tips(wants, &mut tips(view, hidden));
             let Some(first) = rest.first().copied() else { return Ok(()) };
-            let walks = phase == Phase::Stateless
-                || matches!(policy, WantPolicy::Reachable | WantPolicy::TipsAndReachable);
+            let walks =
+                phase == Phase::Stateless || matches!(policy, WantPolicy::Reachable | WantPolicy::TipsAndReachable);
             // Stock Git names the first that is no tip, reachable or not.
             let reached = walks && first_unreachable(&commits(&rest, view)?, view, hidden)?.is_none();
             refuse((!reached).then_some(first))
@@ -77,6 +78,21 @@ fn first_unreachable(ids: &[ObjectId], view: &View<'_>, hidden: bool) -> Refused
         return Ok(None);
     }
     graph(view).first_unreachable(ids, &mut tips(view, hidden)).map_err(unreadable)
+}
+
+/// Those of `ids`, which are all here, that no reference reaches, hidden ones not counted.
+pub(super) fn unreachable(ids: Vec<ObjectId>, view: &View<'_>) -> Refused<BTreeSet<ObjectId>> {
+    let mut rest = without_tips(&ids, &mut tips(view, false));
+    let mut found = BTreeSet::new();
+    while let Some(id) = first_unreachable(&rest, view, false)? {
+        if found.len() == UNREACHABLE_MAX {
+            return refused_by_upload_pack(format!("upload-pack: not our ref {id}"));
+        }
+        found.insert(id);
+        // Those before the first have been reached.
+        rest.drain(..=rest.iter().position(|other| *other == id).unwrap_or(rest.len() - 1));
+    }
+    Ok(found)
 }
 
 fn refuse(id: Option<ObjectId>) -> Refused<()> {

@@ -168,7 +168,8 @@ impl RefTable {
         self.names[start..self.entries[index].name_end as usize].as_bstr()
     }
 
-    fn lower_bound(&self, name: &[u8]) -> usize {
+    /// The index of the first reference whose name is not below `name`.
+    pub fn lower_bound(&self, name: &[u8]) -> usize {
         let (mut low, mut high) = (0, self.entries.len());
         while low < high {
             let middle = usize::midpoint(low, high);
