@@ -1,9 +1,10 @@
 //! What a fetch demands, however it was said: the lines and options that v0, v1 and v2 share.
 
 use super::{
-    PackOrder, View,
+    PackOrder, View, WantPolicy,
     arguments::{c_number, leading_id},
     refusal::{Refused, quoted, refused, refused_by_upload_pack, unreadable},
+    wants,
 };
 use crate::{
     ObjectId,
@@ -141,7 +142,12 @@ impl Demand {
     }
 
     fn deepened(&self, view: &View<'_>, deepen: &Deepen) -> Refused<Boundary> {
-        graph(view).deepen(&self.wants, deepen, &self.shallows).map_err(unreadable)
+        // Stock Git trusts a client that asks for all of history; this server's own policy trusts nobody.
+        let checks = view.policy.wants == WantPolicy::Recent || deepen.relative && deepen.depth != Some(INFINITE_DEPTH);
+        let mut tips = wants::counted_tips(view);
+        let tips: Option<&mut dyn Iterator<Item = ObjectId>> = if checks { Some(&mut tips) } else { None };
+        let boundary = graph(view).deepen(&self.wants, deepen, &self.shallows, tips).map_err(unreadable)?;
+        boundary.map_or_else(|| refused("no commits selected for shallow requests"), Ok)
     }
 
     /// The pack to be sent.

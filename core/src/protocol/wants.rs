@@ -16,28 +16,30 @@ use std::collections::{BTreeSet, HashSet};
 pub(super) fn check(wants: &[ObjectId], version: Version, phase: Phase, view: &View<'_>) -> Refused<()> {
     match view.policy.wants {
         WantPolicy::Recent => {
-            let rest = without_tips(wants, &mut tips(view, true));
-            refuse(first_unreachable(&rest, view, true)?)
+            let rest = without_tips(wants, &mut counted_tips(view));
+            refuse(first_unreachable(&rest, view)?)
         }
         WantPolicy::Any => Ok(()),
         _ if version == Version::V2 => Ok(()),
         policy => {
-            let hidden = policy != WantPolicy::Advertised;
-            let rest = without_tips(wants, &mut tips(view, hidden));
+            let rest = without_tips(wants, &mut counted_tips(view));
             let Some(first) = rest.first().copied() else { return Ok(()) };
             let walks =
                 phase == Phase::Stateless || matches!(policy, WantPolicy::Reachable | WantPolicy::TipsAndReachable);
             // Stock Git names the first that is no tip, reachable or not.
-            let reached = walks && first_unreachable(&commits(&rest, view)?, view, hidden)?.is_none();
+            let reached = walks && first_unreachable(&commits(&rest, view)?, view)?.is_none();
             refuse((!reached).then_some(first))
         }
     }
 }
 
-/// What references name; with `more` also what hidden and recent ones do, as far as the policy counts them.
-fn tips<'a>(view: &View<'a>, more: bool) -> impl Iterator<Item = ObjectId> + use<'a> {
-    let recent = if view.policy.wants == WantPolicy::Recent { view.recent } else { &[] };
-    let hidden = if more && view.policy.wants != WantPolicy::Recent { view.hidden } else { &[] };
+/// The tips that the policy counts as the client's to have.
+pub(super) fn counted_tips<'a>(view: &View<'a>) -> impl Iterator<Item = ObjectId> + use<'a> {
+    let (recent, hidden): (&[_], &[_]) = match view.policy.wants {
+        WantPolicy::Recent => (view.recent, &[]),
+        WantPolicy::Tips | WantPolicy::Reachable | WantPolicy::TipsAndReachable => (&[], view.hidden),
+        WantPolicy::Advertised | WantPolicy::Any => (&[], &[]),
+    };
     let tables = std::iter::once(view.refs).chain(recent.iter().map(|table| &**table));
     tables
         .flat_map(|table| table.head_id().into_iter().chain(table.iter().map(|reference| reference.id)))
@@ -73,18 +75,18 @@ fn commits(wants: &[ObjectId], view: &View<'_>) -> Refused<Vec<ObjectId>> {
     Ok(commits)
 }
 
-fn first_unreachable(ids: &[ObjectId], view: &View<'_>, hidden: bool) -> Refused<Option<ObjectId>> {
+fn first_unreachable(ids: &[ObjectId], view: &View<'_>) -> Refused<Option<ObjectId>> {
     if ids.is_empty() {
         return Ok(None);
     }
-    graph(view).first_unreachable(ids, &mut tips(view, hidden)).map_err(unreadable)
+    graph(view).first_unreachable(ids, &mut counted_tips(view)).map_err(unreadable)
 }
 
-/// Those of `ids`, which are all here, that no reference reaches, hidden ones not counted.
+/// Those of `ids`, which are all here, that no counted tip reaches.
 pub(super) fn unreachable(ids: Vec<ObjectId>, view: &View<'_>) -> Refused<BTreeSet<ObjectId>> {
-    let mut rest = without_tips(&ids, &mut tips(view, false));
+    let mut rest = without_tips(&ids, &mut counted_tips(view));
     let mut found = BTreeSet::new();
-    while let Some(id) = first_unreachable(&rest, view, false)? {
+    while let Some(id) = first_unreachable(&rest, view)? {
         if found.len() == UNREACHABLE_MAX {
             return refused_by_upload_pack(format!("upload-pack: not our ref {id}"));
         }
