@@ -1,0 +1,148 @@
+//! Any smart-HTTP Git host.
+//!
+//! Promises: what is advertised is read whole or not at all; a repository that can't be mirrored truly (SHA-256, shallow)
+//! is refused in words; a pack that is damaged or lacks a base is asked for once more without telling what is here.
+
+pub mod advertisement;
+mod conversation;
+mod haves;
+
+use super::{
+    Advertised, Asked, Context, Phase, Upstream, UpstreamError,
+    transport::{BaseUrl, Patience, Session, tls_config},
+};
+use conversation::Conversation;
+use heliostat_core::{
+    RepositoryPath,
+    limits::UPSTREAM_REFS_BYTES_MAX,
+    store::{IngestError, Quarantine, Snapshot},
+};
+use rustls::ClientConfig;
+use std::{
+    collections::HashSet,
+    io::{self, BufRead},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How long an upstream may be silent: git-upload-pack says something every 5 s while it works.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long one question for references may take in all.
+const ASK_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long one fetch may take in all: 100 GB at 10 MB/s are three hours.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(4 * 3600);
+
+/// A smart-HTTP host.
+#[derive(Clone)]
+pub struct GitUpstream {
+    base: Arc<BaseUrl>,
+    tls: Arc<ClientConfig>,
+}
+
+impl GitUpstream {
+    /// The host at `url`; `ca` names additional trust anchors.
+    pub fn new(url: &str, ca: Option<&Path>) -> Result<Self, String> {
+        let base = BaseUrl::parse(url).map_err(|error| error.to_string())?;
+        Ok(Self { base: Arc::new(base), tls: tls_config(ca)? })
+    }
+
+    fn converse(
+        &self,
+        path: &RepositoryPath,
+        context: &Context,
+    ) -> Result<(Conversation, Option<Advertised>), UpstreamError> {
+        let url_path = format!("{}/{}", self.base.path, path.to_url_path());
+        let (session, control) = Session::new(
+            self.base.origin.clone(),
+            url_path,
+            self.tls.clone(),
+            patience(context, ASK_TIMEOUT),
+            context.progress.clone(),
+        );
+        control.allow(UPSTREAM_REFS_BYTES_MAX, patience(context, ASK_TIMEOUT));
+        Conversation::open(session, control, context.progress.clone())
+    }
+}
+
+fn patience(context: &Context, total: Duration) -> Patience {
+    Patience { stop: context.stop.clone(), idle: IDLE, deadline: Instant::now() + total }
+}
+
+impl Upstream for GitUpstream {
+    fn list(&self, _context: &Context) -> Result<Option<Vec<RepositoryPath>>, UpstreamError> {
+        Ok(None)
+    }
+
+    fn ask(&self, path: &RepositoryPath, context: &Context) -> Result<Box<dyn Asked>, UpstreamError> {
+        context.progress.enter(Phase::Asking);
+        let (mut conversation, refs) = self.converse(path, context)?;
+        let advertised = match refs {
+            Some(advertised) => advertised,
+            None => conversation.ls_refs()?,
+        };
+        let (upstream, path) = (self.clone(), path.clone());
+        Ok(Box::new(AskedGit { upstream, path, conversation, advertised, context: context.clone() }))
+    }
+}
+
+struct AskedGit {
+    upstream: GitUpstream,
+    path: RepositoryPath,
+    conversation: Conversation,
+    advertised: Advertised,
+    context: Context,
+}
+
+impl Asked for AskedGit {
+    fn advertised(&self) -> &Advertised {
+        &self.advertised
+    }
+
+    fn fetch(
+        mut self: Box<Self>,
+        have: Option<&Snapshot>,
+        quarantine: &mut Quarantine,
+        pack_bytes_max: u64,
+    ) -> Result<(), UpstreamError> {
+        let refs = self.advertised.refs.clone();
+        let mut seen = HashSet::new();
+        let wants: Vec<_> = haves::tips_of(&refs).filter(|id| seen.insert(*id) && !quarantine.has(id)).collect();
+        if wants.is_empty() {
+            return Ok(());
+        }
+        let (context, stop) = (self.context.clone(), self.context.stop.clone());
+        // Side-band frames add 5 bytes to each 65,515.
+        let bytes_max = pack_bytes_max.saturating_add(pack_bytes_max / 64).saturating_add(1 << 20);
+        let mut take = |pack: &mut dyn BufRead| {
+            context.progress.enter(Phase::Receiving);
+            quarantine.ingest(pack, &stop).map(|_| ()).map_err(of_ingest)
+        };
+        context.progress.enter(Phase::Negotiating);
+        self.conversation.allow(bytes_max, patience(&context, FETCH_TIMEOUT));
+        let first = haves::fetch(&mut self.conversation, &wants, &refs, have, &stop, &mut take);
+        match first {
+            Err(error) if error.is_damage() && have.is_some() => {
+                tracing::warn!(repository = %self.path, %error, "fetching again, without telling what is here");
+                let (mut conversation, _) = self.upstream.converse(&self.path, &context)?;
+                conversation.allow(bytes_max, patience(&context, FETCH_TIMEOUT));
+                haves::fetch(&mut conversation, &wants, &refs, None, &stop, &mut take)
+            }
+            other => other,
+        }
+    }
+}
+
+/// Whose fault a pack's refusal is. The transport's own failure, if there was one, takes precedence over this.
+fn of_ingest(error: IngestError) -> UpstreamError {
+    match error {
+        IngestError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            UpstreamError::Broken("the pack ends early".into())
+        }
+        IngestError::Io(error) => UpstreamError::Ours(format!("storing the pack: {error}")),
+        IngestError::Corrupt(why) => UpstreamError::Broken(why),
+        IngestError::TooLarge(what) => UpstreamError::TooLarge(what),
+        IngestError::MissingBase(id) => UpstreamError::Broken(format!("the delta base {id} is nowhere")),
+        IngestError::Interrupted => UpstreamError::Stopped,
+    }
+}

@@ -1,0 +1,260 @@
+//! One TCP or TLS connection to an upstream, with patience that ends.
+//!
+//! Reads and writes run in slices of [`SLICE`], between which the stop flag, the silence and the deadline are looked at.
+//! Not bounded: name resolution, which the system's resolver times.
+
+use super::address::Origin;
+use crate::upstream::UpstreamError;
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
+use std::{
+    io::{self, Read, Write},
+    net::{TcpStream, ToSocketAddrs},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+/// How long one system call may block: how late a stop is seen.
+const SLICE: Duration = Duration::from_secs(1);
+/// For one address of the upstream.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 4;
+
+/// How long to wait for an upstream.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    /// Raised to give up at once.
+    pub stop: Arc<AtomicBool>,
+    /// How long it may be silent.
+    pub idle: Duration,
+    /// When it must be done.
+    pub deadline: Instant,
+}
+
+impl Patience {
+    fn check(&self, since: Instant, silence: &'static str) -> Result<(), UpstreamError> {
+        if self.stop.load(Relaxed) {
+            return Err(UpstreamError::Stopped);
+        }
+        let now = Instant::now();
+        if now >= self.deadline {
+            return Err(UpstreamError::Timeout("the whole exchange"));
+        }
+        if now.duration_since(since) >= self.idle {
+            return Err(UpstreamError::Timeout(silence));
+        }
+        Ok(())
+    }
+}
+
+/// The trust anchors: the public ones, and those of `ca` (a PEM file) in addition.
+pub fn tls_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(ca) = ca {
+        let name = ca.display();
+        let certificates = CertificateDer::pem_file_iter(ca).map_err(|error| format!("{name}: {error}"))?;
+        let mut count = 0;
+        for certificate in certificates {
+            let certificate = certificate.map_err(|error| format!("{name}: {error}"))?;
+            roots.add(certificate).map_err(|error| format!("{name}: {error}"))?;
+            count += 1;
+        }
+        if count == 0 {
+            return Err(format!("{name}: no certificate in it"));
+        }
+    }
+    // The provider is named, so that nothing depends on a default of the process.
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+/// A connection with what has been read ahead.
+pub(super) struct Connection {
+    stream: Stream,
+    buffer: Vec<u8>,
+    start: usize,
+    /// Whether an answer has been read from it before: then it may have been closed meanwhile.
+    pub(super) used: bool,
+}
+
+impl Connection {
+    pub(super) fn open(origin: &Origin, tls: &Arc<ClientConfig>, patience: &Patience) -> Result<Self, UpstreamError> {
+        let socket = connect(origin, patience)?;
+        let stream = if origin.tls {
+            let name = ServerName::try_from(origin.host.clone())
+                .map_err(|_| UpstreamError::Unreachable("the host is not a name that a certificate can hold".into()))?;
+            let session = ClientConnection::new(tls.clone(), name)
+                .map_err(|error| UpstreamError::Unreachable(format!("tls: {error}")))?;
+            let mut stream = Box::new(StreamOwned::new(session, socket));
+            shake_hands(&mut stream, patience)?;
+            Stream::Tls(stream)
+        } else {
+            Stream::Plain(socket)
+        };
+        Ok(Self { stream, buffer: Vec::new(), start: 0, used: false })
+    }
+
+    pub(super) fn send(&mut self, mut bytes: &[u8], patience: &Patience) -> Result<(), UpstreamError> {
+        let mut since = Instant::now();
+        while !bytes.is_empty() {
+            patience.check(since, "it does not take our request")?;
+            match self.stream.write(bytes) {
+                Ok(0) => return Err(lost("it closed the connection")),
+                Ok(taken) => {
+                    bytes = &bytes[taken..];
+                    since = Instant::now();
+                }
+                Err(error) => retry_later(&error)?,
+            }
+        }
+        loop {
+            match self.stream.flush() {
+                Ok(()) => return Ok(()),
+                Err(error) => retry_later(&error)?,
+            }
+            patience.check(since, "it does not take our request")?;
+        }
+    }
+
+    /// What has been read ahead.
+    pub(super) fn buffered(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// Takes `count` of the bytes read ahead.
+    pub(super) fn consume(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.buffer.len());
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+        }
+    }
+
+    /// Reads more ahead. `false`: the peer has closed.
+    pub(super) fn fill(&mut self, patience: &Patience) -> Result<bool, UpstreamError> {
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        let filled = self.buffer.len();
+        self.buffer.resize(filled + (16 << 10), 0);
+        let read = read(&mut self.stream, &mut self.buffer[filled..], patience);
+        self.buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
+        read.map(|count| count > 0)
+    }
+
+    /// Reads into `out`: what has been read ahead, or directly. 0: the peer has closed.
+    pub(super) fn read(&mut self, out: &mut [u8], patience: &Patience) -> Result<usize, UpstreamError> {
+        let ahead = self.buffered();
+        if ahead.is_empty() {
+            return read(&mut self.stream, out, patience);
+        }
+        let count = ahead.len().min(out.len());
+        out[..count].copy_from_slice(&ahead[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+fn connect(origin: &Origin, patience: &Patience) -> Result<TcpStream, UpstreamError> {
+    let addresses = (origin.host.as_str(), origin.port)
+        .to_socket_addrs()
+        .map_err(|error| UpstreamError::Unreachable(format!("{}: {error}", origin.host)))?;
+    let mut last = UpstreamError::Unreachable(format!("{}: no address", origin.host));
+    for address in addresses.take(ADDRESSES_MAX) {
+        patience.check(Instant::now(), "")?;
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(socket) => {
+                let set = socket
+                    .set_nodelay(true)
+                    .and_then(|()| socket.set_read_timeout(Some(SLICE)))
+                    .and_then(|()| socket.set_write_timeout(Some(SLICE)));
+                return set.map(|()| socket).map_err(|error| lost(&error.to_string()));
+            }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => last = UpstreamError::Timeout("connecting"),
+            Err(error) => last = UpstreamError::Unreachable(format!("{address}: {error}")),
+        }
+    }
+    Err(last)
+}
+
+fn shake_hands(
+    stream: &mut StreamOwned<ClientConnection, TcpStream>,
+    patience: &Patience,
+) -> Result<(), UpstreamError> {
+    let since = Instant::now();
+    while stream.conn.is_handshaking() {
+        patience.check(since, "the tls handshake")?;
+        match stream.conn.complete_io(&mut stream.sock) {
+            Ok(_) => {}
+            Err(error) => retry_later(&error)?,
+        }
+    }
+    Ok(())
+}
+
+fn read(stream: &mut Stream, out: &mut [u8], patience: &Patience) -> Result<usize, UpstreamError> {
+    let since = Instant::now();
+    loop {
+        patience.check(since, "it is silent")?;
+        match stream.read(out) {
+            Ok(count) => return Ok(count),
+            Err(error) => retry_later(&error)?,
+        }
+    }
+}
+
+/// Whether an error only means that a slice is over.
+fn retry_later(error: &io::Error) -> Result<(), UpstreamError> {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => Ok(()),
+        _ => Err(lost(&error.to_string())),
+    }
+}
+
+pub(super) fn lost(why: &str) -> UpstreamError {
+    UpstreamError::Unreachable(why.to_owned())
+}
+
+impl Read for Stream {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(out),
+            Self::Tls(stream) => stream.read(out),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
