@@ -56,6 +56,7 @@ struct Entry {
 }
 
 /// The sorted references and `HEAD` of one generation.
+#[derive(Clone)]
 pub struct RefTable {
     names: Vec<u8>,
     entries: Vec<Entry>,

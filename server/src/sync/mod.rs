@@ -1,10 +1,35 @@
 //! Keeping mirrored repositories equal to the upstream: one question at a time per repository, retries, an interval.
 //!
-//! The rest of the server knows only [`Syncs::confirm`]. The work runs on blocking threads of its own.
+//! The rest of the server knows only [`Syncs`]. The decisions are `heliostat_core::sync`'s; here are the threads that carry
+//! them out: one that owns the schedule, a few that ask, a few that fetch, one that tidies up. None of them is pinned;
+//! they are started before the shards, whose pins they would inherit.
+//!
+//! Nothing here deletes a repository: one that the upstream denies having stays on disk and is asked about again.
 
+mod driver;
+mod job;
+mod pool;
+mod tidy;
+
+use crate::{
+    config::{self, Config},
+    upstream::{GitUpstream, Progress, Upstream},
+};
 use futures_channel::oneshot;
-use heliostat_core::{fault::Fault, store::Snapshot};
-use std::sync::Arc;
+use heliostat_core::{
+    RepositoryPath,
+    fault::Fault,
+    store::{Snapshot, Store},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 /// The answer to "what does the upstream say of this repository now?".
 #[derive(Clone)]
@@ -25,12 +50,144 @@ pub enum Confirmed {
 
 /// The handle to synchronisation: cheap to clone, usable from any thread.
 #[derive(Clone)]
-pub struct Syncs {}
+pub struct Syncs {
+    events: flume::Sender<driver::Event>,
+    shared: Arc<Shared>,
+}
+
+/// A sync that is under way.
+#[derive(Clone)]
+pub struct Activity {
+    /// Which repository.
+    pub path: RepositoryPath,
+    /// How far it is.
+    pub progress: Arc<Progress>,
+}
+
+/// What all threads of synchronisation share.
+struct Shared {
+    config: Arc<Config>,
+    store: Arc<Store>,
+    upstream: Box<dyn Upstream>,
+    stop: Arc<AtomicBool>,
+    /// Whether the upstream's list of repositories has been read, where it has one.
+    listed: AtomicBool,
+    activities: Mutex<BTreeMap<Arc<str>, Arc<Progress>>>,
+    /// All times of the schedule count from here.
+    origin: Instant,
+}
+
+/// The threads, to be ended with [`Threads::stop`].
+pub struct Threads {
+    shared: Arc<Shared>,
+    events: flume::Sender<driver::Event>,
+    handles: Vec<JoinHandle<()>>,
+}
 
 impl Syncs {
+    /// Starts the threads. To be called before the shards exist, from a thread that is not pinned.
+    pub fn start(config: Arc<Config>, store: Arc<Store>) -> Result<(Self, Threads), String> {
+        let upstream: Box<dyn Upstream> = match &config.upstream {
+            config::Upstream::Git { url, ca } => Box::new(GitUpstream::new(url, ca.as_deref())?),
+            config::Upstream::Directory(folder) => {
+                return Err(format!("{}: upstreams of kind directory are not built yet", folder.display()));
+            }
+        };
+        Self::start_with(config, store, upstream)
+    }
+
+    fn start_with(
+        config: Arc<Config>,
+        store: Arc<Store>,
+        upstream: Box<dyn Upstream>,
+    ) -> Result<(Self, Threads), String> {
+        let shared = Arc::new(Shared {
+            config,
+            store,
+            upstream,
+            stop: Arc::default(),
+            listed: AtomicBool::new(false),
+            activities: Mutex::default(),
+            origin: Instant::now(),
+        });
+        let (events, handles) = driver::start(&shared).map_err(|error| format!("starting threads: {error}"))?;
+        let threads = Threads { shared: shared.clone(), events: events.clone(), handles };
+        Ok((Self { events, shared }, threads))
+    }
+
     /// Asks the upstream about `path` (`team/app.git`) and syncs what moved. Questions that arrive before one is asked
     /// share it. The sender never blocks; dropping the receiver does not cancel the sync.
-    pub fn confirm(&self, _path: &str) -> oneshot::Receiver<Confirmed> {
-        unimplemented!()
+    pub fn confirm(&self, path: &str) -> oneshot::Receiver<Confirmed> {
+        let (reply, receiver) = oneshot::channel();
+        match path.parse::<RepositoryPath>() {
+            // If the threads have ended the reply is dropped, and the receiver learns that nobody will answer.
+            Ok(path) => drop(self.events.send(driver::Event::Confirm { path, reply })),
+            Err(_) => drop(reply.send(Confirmed::NotFound)),
+        }
+        receiver
+    }
+
+    /// Whether the upstream's list of repositories has been read since the start; true where it has none.
+    #[must_use]
+    pub fn catalogue_is_read(&self) -> bool {
+        self.shared.listed.load(Relaxed)
+    }
+
+    /// The syncs that are under way, in order of their paths.
+    #[must_use]
+    pub fn activities(&self) -> Vec<Activity> {
+        let activities = self.shared.activities.lock().unwrap_or_else(PoisonError::into_inner);
+        activities
+            .iter()
+            .filter_map(|(path, progress)| Some(Activity { path: path.parse().ok()?, progress: progress.clone() }))
+            .collect()
+    }
+}
+
+impl Threads {
+    /// Ends all threads: each within a slice of its waiting, a system call aside. Those that do not end within `patience`
+    /// are left behind.
+    pub fn stop(mut self, patience: Duration) {
+        self.shared.stop.store(true, Relaxed);
+        let _ = self.events.send(driver::Event::Stop);
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline && self.handles.iter().any(|handle| !handle.is_finished()) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for handle in self.handles.drain(..) {
+            if handle.is_finished() {
+                let _ = handle.join();
+            } else {
+                tracing::warn!(thread = handle.thread().name().unwrap_or_default(), "does not end; left behind");
+            }
+        }
+    }
+}
+
+impl Drop for Threads {
+    /// Who forgets to stop them does not keep them.
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Relaxed);
+        let _ = self.events.send(driver::Event::Stop);
+    }
+}
+
+impl Shared {
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    fn begin(&self, path: &RepositoryPath) -> Arc<Progress> {
+        let progress = Arc::new(Progress::default());
+        self.lock_activities().insert(path.as_str().into(), progress.clone());
+        progress
+    }
+
+    fn end(&self, path: &str) {
+        self.lock_activities().remove(path);
+    }
+
+    fn lock_activities(&self) -> std::sync::MutexGuard<'_, BTreeMap<Arc<str>, Arc<Progress>>> {
+        self.activities.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

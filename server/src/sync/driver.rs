@@ -1,0 +1,260 @@
+//! The thread that owns the schedule: events in, effects out.
+
+use super::{Confirmed, Shared, job, pool, tidy};
+use crate::upstream::{Asked, Context, Progress, UpstreamError};
+use futures_channel::oneshot;
+use heliostat_core::{
+    RepositoryPath,
+    fault::Fault,
+    retry::Backoff,
+    sync::{BreakerPolicy, Effect, EmptyGuard, Judgement, Policy, Schedule, Ticket, Verdict},
+};
+use std::{
+    collections::HashMap,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+/// Questions at once for each fetch at once: a question is short.
+const ASKS_PER_FETCH: usize = 3;
+/// First mirrors at once, out of the fetches at once.
+const CREATIONS_MAX: usize = 2;
+
+pub(super) enum Event {
+    /// Somebody wants to know.
+    Confirm { path: RepositoryPath, reply: oneshot::Sender<Confirmed> },
+    /// The upstream told its references.
+    Asked { path: RepositoryPath, asked: Box<dyn Asked>, progress: Arc<Progress> },
+    /// A question or a fetch ended.
+    Finished { path: RepositoryPath, verdict: Verdict },
+    /// The upstream's repositories; `None` if it can't list them, or did not this time.
+    Listed(Option<Vec<RepositoryPath>>),
+    /// The end.
+    Stop,
+}
+
+struct Driver {
+    shared: Arc<Shared>,
+    events: flume::Sender<Event>,
+    schedule: Schedule,
+    waiting: HashMap<Ticket, oneshot::Sender<Confirmed>>,
+    last_ticket: Ticket,
+    /// Repositories whose references have moved and that wait for their fetch.
+    moved: HashMap<Arc<str>, (Box<dyn Asked>, Arc<Progress>)>,
+    guards: HashMap<Arc<str>, EmptyGuard>,
+    askers: flume::Sender<pool::Job>,
+    fetchers: flume::Sender<pool::Job>,
+    tidy: flume::Sender<Arc<str>>,
+    /// When to list the upstream's repositories again; `None` while that is under way.
+    list_at: Option<Duration>,
+}
+
+/// Starts all threads.
+pub(super) fn start(shared: &Arc<Shared>) -> io::Result<(flume::Sender<Event>, Vec<JoinHandle<()>>)> {
+    let fetches = shared.config.sync.concurrency.max(1);
+    let asks = fetches * ASKS_PER_FETCH;
+    let (events, inbox) = flume::unbounded();
+    let mut handles = Vec::new();
+    // One asker more than questions: it lists.
+    let askers = pool::start("sync-ask", asks + 1, &mut handles)?;
+    let fetchers = pool::start("sync-fetch", fetches, &mut handles)?;
+    let tidy = tidy::start(shared, &mut handles)?;
+    let policy = Policy {
+        interval: shared.config.sync.interval,
+        asks,
+        fetches,
+        creations: CREATIONS_MAX.min(fetches),
+        moved_max: 4 * asks,
+        retry: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(600) },
+        demand_cap: Duration::from_secs(5),
+        refusal_ttl: Duration::from_secs(5),
+        unknown_per_second: 20,
+        unknown_burst: 100,
+        breaker: BreakerPolicy {
+            threshold: 5,
+            open: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(60) },
+        },
+    };
+    let mut driver = Driver {
+        shared: shared.clone(),
+        events: events.clone(),
+        schedule: Schedule::new(policy, fastrand::u64(..)),
+        waiting: HashMap::new(),
+        last_ticket: 0,
+        moved: HashMap::new(),
+        guards: HashMap::new(),
+        askers,
+        fetchers,
+        tidy,
+        list_at: Some(Duration::ZERO),
+    };
+    handles.push(std::thread::Builder::new().name("sync".into()).spawn(move || driver.run(&inbox))?);
+    Ok((events, handles))
+}
+
+impl Driver {
+    fn run(&mut self, inbox: &flume::Receiver<Event>) {
+        let now = self.shared.now();
+        for repository in self.shared.store.all() {
+            self.schedule.know(now, &repository.path().into());
+        }
+        loop {
+            let now = self.shared.now();
+            if self.list_at.is_some_and(|at| at <= now) {
+                self.list();
+            }
+            while let Some(effect) = self.schedule.poll(now) {
+                self.perform(effect);
+            }
+            let next = self.schedule.deadline(now).into_iter().chain(self.list_at).min();
+            let event = match next {
+                Some(at) => inbox.recv_deadline(self.shared.origin + at),
+                None => inbox.recv().map_err(|_| flume::RecvTimeoutError::Disconnected),
+            };
+            match event {
+                Ok(Event::Stop) | Err(flume::RecvTimeoutError::Disconnected) => return,
+                Ok(event) => self.apply(event),
+                Err(flume::RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        let now = self.shared.now();
+        match event {
+            Event::Confirm { path, reply } => {
+                if self.shared.config.rule(path.as_str()).is_none() {
+                    let _ = reply.send(Confirmed::NotFound);
+                    return;
+                }
+                self.last_ticket += 1;
+                self.waiting.insert(self.last_ticket, reply);
+                self.schedule.ask(now, &path.as_str().into(), self.last_ticket);
+            }
+            Event::Asked { path, asked, progress } => self.compare(now, &path.as_str().into(), asked, progress),
+            Event::Finished { path, verdict } => self.finish(now, &path.as_str().into(), verdict),
+            Event::Listed(listed) => {
+                self.list_at = Some(now + self.shared.config.sync.interval);
+                if let Some(paths) = listed {
+                    for path in paths.iter().filter(|path| self.shared.config.rule(path.as_str()).is_some()) {
+                        self.schedule.know(now, &path.as_str().into());
+                    }
+                }
+            }
+            Event::Stop => {}
+        }
+    }
+
+    /// What the upstream told, against what is here.
+    fn compare(&mut self, now: Duration, path: &Arc<str>, asked: Box<dyn Asked>, progress: Arc<Progress>) {
+        let theirs = &asked.advertised().refs;
+        let snapshot = self.shared.store.find(path).and_then(|repository| repository.snapshot());
+        let (had, same) = snapshot.map_or((0, false), |s| (s.refs.len(), s.refs.digest() == theirs.digest()));
+        if same {
+            return self.finish(now, path, Verdict::Verified);
+        }
+        let has = theirs.len();
+        if has == 0 && had > 0 {
+            let guard = self.guards.entry(path.clone()).or_default();
+            if guard.judge(now, had, has) == Judgement::Hold {
+                tracing::warn!(repository = &**path, had, "the upstream suddenly advertises no reference; held back");
+                let text = "the upstream suddenly advertises no reference; not believed yet";
+                return self.finish(now, path, Verdict::Failed(Arc::new(Fault::upstream(text, text))));
+            }
+        }
+        self.guards.remove(path);
+        self.moved.insert(path.clone(), (asked, progress));
+        self.schedule.moved(now, path);
+    }
+
+    fn finish(&mut self, now: Duration, path: &Arc<str>, verdict: Verdict) {
+        self.shared.end(path);
+        if self.shared.store.find(path).is_some() {
+            // Created, even if nothing could be published yet: the interval tries again.
+            self.schedule.know(now, path);
+        }
+        self.schedule.finished(now, path, verdict);
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Ask(path) => {
+                let (shared, events) = (self.shared.clone(), self.events.clone());
+                self.work(path, |driver, path| {
+                    driver.askers.send(Box::new(move || job::ask(&shared, &events, &path))).is_ok()
+                });
+            }
+            Effect::Fetch(path) => {
+                let (shared, events, tidy) = (self.shared.clone(), self.events.clone(), self.tidy.clone());
+                let Some((asked, progress)) = self.moved.remove(&path) else { return };
+                let published = path.clone();
+                self.work(path, |driver, path| {
+                    let job = move || {
+                        job::fetch(&shared, &events, &path, asked, &progress);
+                        let _ = tidy.send(published);
+                    };
+                    driver.fetchers.send(Box::new(job)).is_ok()
+                });
+            }
+            Effect::Answer { path, tickets, verdict } => self.answer(&path, tickets, &verdict),
+        }
+    }
+
+    fn work(&mut self, path: Arc<str>, send: impl FnOnce(&Self, RepositoryPath) -> bool) {
+        let sent = path.parse().is_ok_and(|path| send(self, path));
+        if !sent {
+            let fault = Fault::ours("this mirror is shutting down", "no thread takes the job");
+            let now = self.shared.now();
+            self.schedule.finished(now, &path, Verdict::Failed(Arc::new(fault)));
+        }
+    }
+
+    fn answer(&mut self, path: &str, tickets: Vec<Ticket>, verdict: &Verdict) {
+        let snapshot = self.shared.store.find(path).and_then(|repository| repository.snapshot());
+        let confirmed = match (verdict, snapshot) {
+            (Verdict::Verified, Some(snapshot)) => Confirmed::Current(snapshot),
+            (Verdict::Verified, None) => {
+                let fault = Fault::ours("this mirror lost the repository", "verified, but without a snapshot");
+                Confirmed::Unavailable(Arc::new(fault))
+            }
+            (Verdict::Missing, _) => Confirmed::NotFound,
+            (Verdict::Denied(status), _) => Confirmed::Denied(*status),
+            (Verdict::Unsupported(fault), None) => Confirmed::Unsupported(fault.clone()),
+            (Verdict::Outage(fault) | Verdict::Failed(fault), None) => Confirmed::Unavailable(fault.clone()),
+            (Verdict::Unsupported(fault) | Verdict::Outage(fault) | Verdict::Failed(fault), Some(snapshot)) => {
+                Confirmed::Stale(snapshot, fault.clone())
+            }
+        };
+        for ticket in tickets {
+            if let Some(reply) = self.waiting.remove(&ticket) {
+                // Who has gone meanwhile does not want to know.
+                let _ = reply.send(confirmed.clone());
+            }
+        }
+    }
+
+    /// Lists the upstream's repositories; an interval after the end, again.
+    fn list(&mut self) {
+        self.list_at = None;
+        let (shared, events) = (self.shared.clone(), self.events.clone());
+        let job = move || {
+            let context = Context { stop: shared.stop.clone(), progress: Arc::default() };
+            let listed = catch_unwind(AssertUnwindSafe(|| shared.upstream.list(&context)));
+            let listed = match listed.unwrap_or_else(|_| Err(UpstreamError::Ours("listing panicked".into()))) {
+                Ok(listed) => {
+                    shared.listed.store(true, Relaxed);
+                    listed
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the upstream's repositories could not be listed");
+                    None
+                }
+            };
+            let _ = events.send(Event::Listed(listed));
+        };
+        let _ = self.askers.send(Box::new(job));
+    }
+}

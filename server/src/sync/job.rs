@@ -1,0 +1,121 @@
+//! One question and one fetch, on the thread of a pool, from the upstream to the publication.
+
+use super::{Shared, driver::Event};
+use crate::upstream::{Asked, Context, Phase, Progress, UpstreamError};
+use heliostat_core::{
+    RepositoryPath,
+    fault::Fault,
+    store::{IngestLimits, StoreError, VerifyError},
+    sync::Verdict,
+};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+/// Reports the end of a job, even if the job panics.
+struct Report<'a> {
+    events: &'a flume::Sender<Event>,
+    path: &'a RepositoryPath,
+    event: Option<Event>,
+}
+
+impl Drop for Report<'_> {
+    fn drop(&mut self) {
+        let lost = || {
+            let fault = Fault::ours("internal error", "the job panicked");
+            Event::Finished { path: self.path.clone(), verdict: Verdict::Failed(Arc::new(fault)) }
+        };
+        let event = self.event.take().unwrap_or_else(lost);
+        let _ = self.events.send(event);
+    }
+}
+
+/// Asks for references.
+pub(super) fn ask(shared: &Shared, events: &flume::Sender<Event>, path: &RepositoryPath) {
+    let mut report = Report { events, path, event: None };
+    let context = Context { stop: shared.stop.clone(), progress: shared.begin(path) };
+    report.event = Some(match shared.upstream.ask(path, &context) {
+        Ok(asked) => {
+            let advertised = asked.advertised();
+            if advertised.skipped > 0 {
+                let (skipped, examples) = (advertised.skipped, &advertised.examples);
+                tracing::warn!(repository = %path, skipped, ?examples, "references with malformed names left out");
+            }
+            context.progress.enter(Phase::Waiting);
+            Event::Asked { path: path.clone(), asked, progress: context.progress }
+        }
+        Err(error) => Event::Finished { path: path.clone(), verdict: told(path, &error) },
+    });
+}
+
+/// Fetches what the upstream told, proves it and publishes it.
+pub(super) fn fetch(
+    shared: &Shared,
+    events: &flume::Sender<Event>,
+    path: &RepositoryPath,
+    asked: Box<dyn Asked>,
+    progress: &Progress,
+) {
+    let mut report = Report { events, path, event: None };
+    let started = Instant::now();
+    let verdict = match bring(shared, path, asked, progress) {
+        Ok(generation) => {
+            let (bytes, elapsed) = (progress.bytes(), started.elapsed());
+            tracing::info!(repository = %path, generation, bytes, ?elapsed, "synchronised");
+            Verdict::Verified
+        }
+        Err(error) => told(path, &error),
+    };
+    progress.enter(Phase::Done);
+    report.event = Some(Event::Finished { path: path.clone(), verdict });
+}
+
+fn bring(
+    shared: &Shared,
+    path: &RepositoryPath,
+    asked: Box<dyn Asked>,
+    progress: &Progress,
+) -> Result<u64, UpstreamError> {
+    let repository = shared.store.create(path.as_str()).map_err(of_store)?;
+    let limits = LIMITS;
+    let mut quarantine = repository.quarantine(limits).map_err(of_store)?;
+    let refs = asked.advertised().refs.clone();
+    asked.fetch(repository.snapshot().as_deref(), &mut quarantine, limits.pack_bytes)?;
+    progress.enter(Phase::Verifying);
+    let verified = quarantine.verify(refs.as_ref().clone(), &shared.stop).map_err(of_verify)?;
+    if shared.stop.load(Relaxed) {
+        return Err(UpstreamError::Stopped);
+    }
+    progress.enter(Phase::Publishing);
+    let snapshot = repository.publish(verified).map_err(of_store)?;
+    Ok(snapshot.generation.n)
+}
+
+/// What one pack may cost.
+const LIMITS: IngestLimits =
+    IngestLimits { pack_bytes: 256 << 30, objects: 500_000_000, object_bytes: 2 << 30, delta_depth: 4_095 };
+
+fn of_store(error: StoreError) -> UpstreamError {
+    UpstreamError::Ours(format!("{error:?}"))
+}
+
+fn of_verify(error: VerifyError) -> UpstreamError {
+    match error {
+        VerifyError::Missing(id) => UpstreamError::Broken(format!("object {id} is named but did not come")),
+        VerifyError::Broken { id, detail } => UpstreamError::Broken(format!("object {id} is broken: {detail}")),
+        VerifyError::Io(error) => UpstreamError::Ours(format!("verifying: {error}")),
+        VerifyError::Interrupted => UpstreamError::Stopped,
+    }
+}
+
+/// Logs an error and gives what the schedule has to know of it.
+fn told(path: &RepositoryPath, error: &UpstreamError) -> Verdict {
+    match error {
+        UpstreamError::Missing | UpstreamError::Denied(_) | UpstreamError::Stopped => {
+            tracing::debug!(repository = %path, %error, "not synchronised");
+        }
+        _ => tracing::warn!(repository = %path, %error, "not synchronised"),
+    }
+    error.verdict()
+}
