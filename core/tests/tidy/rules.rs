@@ -227,10 +227,10 @@ fn under_safety_comment(above: &[&str]) -> bool {
         .any(|line| line.starts_with("// SAFETY:") || line.starts_with("/// # Safety"))
 }
 
-/// The first line of a module begins to say what it is.
+/// The first line of a module begins to say what it is; `x/tests.rs` is said by `x`.
 pub fn module_prose(source: &Source) -> Vec<Finding> {
     let says = source.text.lines().next().is_some_and(|line| line.len() > 8 && line.starts_with("//! "));
-    if !source.is_rust() || says {
+    if !source.is_rust() || says || source.path.ends_with("/tests.rs") {
         return Vec::new();
     }
     vec![(1, "a module begins with `//!`: what it is, what it promises, what it does not do".into())]
@@ -384,6 +384,7 @@ mod tests {
         check(module_prose, "core/src/a.rs", "//!\nuse a;\n", &[1]);
         check(module_prose, "core/src/a.rs", "", &[1]);
         check(module_prose, "core/src/a.rs", "//! A thing.\n", &[]);
+        check(module_prose, "core/src/a/tests.rs", "use a;\n", &[]);
     }
 
     #[test]

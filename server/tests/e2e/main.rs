@@ -7,6 +7,7 @@
 //! With `HELIOSTAT_E2E_CALIBRATE=1` the mirror is left out and the upstream is compared with itself: that proves the
 //! cases, not the mirror. `./check` unsets it.
 
+mod admin;
 mod clone;
 mod crash;
 mod directory;

@@ -84,11 +84,6 @@ impl Git {
         self.try_text(folder, arguments).unwrap_or_else(|error| panic!("in {}: {error}", folder.display()))
     }
 
-    /// `git version`.
-    pub fn version(&self) -> String {
-        self.text(&self.home, &["version"])
-    }
-
     /// Where this Git keeps its programs (`git-http-backend`).
     pub fn exec_path(&self) -> PathBuf {
         self.text(&self.home, &["--exec-path"]).into()

@@ -84,15 +84,29 @@ impl Heliostat {
         assert!(self.try_start(), "heliostat does not come back:\n{}", self.log());
     }
 
-    /// Its process, while it runs.
-    pub fn id(&self) -> u32 {
-        self.process.as_ref().expect("heliostat runs").id()
+    /// A request to the admin port.
+    pub fn admin(&self, method: &str, path: &str) -> Answer {
+        http::request(method, self.admin_port, path, &[], b"").expect("the admin port answers")
     }
 
-    /// `POST /api/v1/repositories/{path}/sync` on the admin port.
-    pub fn sync(&self, path: &str) -> Answer {
-        let path = format!("/api/v1/repositories/{path}/sync");
-        http::request("POST", self.admin_port, &path, &[], b"").expect("the admin port answers")
+    /// Arguments of a `heliostat sync` that finds this server, or its data while it does not run.
+    pub fn sync_arguments(&self, more: &[&str]) -> Vec<String> {
+        let after = |flag: &str| {
+            let at = self.arguments.iter().position(|word| word == flag).expect("a flag that is always given");
+            &self.arguments[at + 1]
+        };
+        let text = format!(
+            "[node]\ndata = {:?}\n[http]\nlisten = {:?}\n[admin]\nlisten = {:?}\n[upstream]\nurl = {:?}\n\
+             [[mirror]]\ninclude = [\"*\"]\n",
+            after("--data"),
+            after("--listen"),
+            after("--admin-listen"),
+            after("--upstream"),
+        );
+        let file = self.folder.join("heliostat.toml");
+        std::fs::write(&file, text).expect("the sandbox is writable");
+        let first = ["sync".to_owned(), "--config".to_owned(), file.display().to_string()];
+        first.into_iter().chain(more.iter().map(|&word| word.to_owned())).collect()
     }
 
     /// `GET path` on the main port.

@@ -73,10 +73,6 @@ impl Guarded {
         self.signal(Signal::KILL);
         self.wait(SERVER_TIMEOUT).expect("a killed process ends");
     }
-
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
 }
 
 impl Drop for Guarded {

@@ -25,6 +25,15 @@ impl Upstream {
         Self { git: git.clone(), folder: folder.into() }
     }
 
+    /// One commit in the other object format.
+    pub fn in_sha256(git: &Git, folder: &Path) -> Self {
+        let parent = folder.parent().expect("a folder in the sandbox");
+        git.text(parent, &["init", "-q", "--bare", "--object-format=sha256", &folder.display().to_string()]);
+        let upstream = Self { git: git.clone(), folder: folder.into() };
+        upstream.commit_on_nothing("main", &[("file.txt", "content\n")]);
+        upstream
+    }
+
     /// A history of ninety commits with branches, merges, every kind of tag, pull requests, notes, a symbolic
     /// reference, small and large blobs, deep folders, in one pack and some loose objects.
     pub fn rich(git: &Git, folder: &Path) -> Self {
