@@ -6,7 +6,6 @@ use crate::support::compare::{State, fsck, sound_and_same};
 use crate::support::cutter::Cutter;
 use crate::support::git::Git;
 use crate::support::heliostat::Heliostat;
-use crate::support::http;
 use crate::support::repositories::Upstream;
 use crate::support::site::Site;
 
@@ -177,35 +176,6 @@ fn clone_in_time(site: &Site, url: &str) -> PathBuf {
         std::thread::sleep(std::time::Duration::from_millis(500));
     }
     panic!("not served within 30 s after the upstream healed: {last}");
-}
-
-/// What is not Git at all is refused with a status, and the server lives on.
-#[test]
-fn odd_requests() {
-    let mut site = site();
-    mirrored(&site);
-    let port = site.mirror().port();
-    let cases: &[(&str, &str, &[u16])] = &[
-        ("GET", "/team/app.git/HEAD", &[403, 404]),
-        ("GET", "/team/app.git/config", &[403, 404]),
-        ("GET", "/team/app.git/objects/info/packs", &[403, 404]),
-        ("GET", "/team/app.git/objects/info/alternates", &[403, 404]),
-        ("GET", "/team/app.git/info/refs", &[403]),
-        ("GET", "/../../etc/passwd", &[400, 404]),
-        ("GET", "/team/../team/app.git/info/refs?service=git-upload-pack", &[400, 404]),
-        ("GET", "/team/%2e%2e/team/app.git/info/refs?service=git-upload-pack", &[400, 404]),
-        ("GET", "/team/app.git%00/info/refs?service=git-upload-pack", &[400, 404]),
-        ("GET", "//team/app.git/info/refs?service=git-upload-pack", &[400, 404]),
-        ("GET", "/team/app.git/info/refs?service=git-upload-archive", &[400, 403, 404]),
-        ("DELETE", "/team/app.git/git-upload-pack", &[405]),
-        ("GET", "/team/app.git/git-upload-pack", &[405]),
-        ("GET", "/", &[404]),
-    ];
-    for (method, path, statuses) in cases {
-        let answer = http::request(method, port, path, &[], b"").unwrap_or_else(|error| panic!("{path}: {error}"));
-        assert!(statuses.contains(&answer.status), "{method} {path}: {}", answer.status);
-    }
-    mirrored(&site);
 }
 
 #[test]

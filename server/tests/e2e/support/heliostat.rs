@@ -84,6 +84,28 @@ impl Heliostat {
         assert!(self.try_start(), "heliostat does not come back:\n{}", self.log());
     }
 
+    /// Private memory, without mapped files, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        let status = self.process().proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a kernel since 4.5");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of KiB");
+        kib * 1024
+    }
+
+    /// Has it ever started a process? Children that ended leave page faults in the account of their parent.
+    pub fn started_a_process(&self) -> bool {
+        let stat = self.process().proc("stat");
+        let fields: Vec<&str> = stat.rsplit(") ").next().expect("after the name").split(' ').collect();
+        // proc_pid_stat(5): cminflt is field 11, cmajflt 13; `fields` begins with the third.
+        let faults_of_children = [fields[8], fields[10]];
+        let living = self.process().proc(&format!("task/{}/children", self.process().id()));
+        faults_of_children != ["0", "0"] || !living.trim().is_empty()
+    }
+
+    fn process(&self) -> &Guarded {
+        self.process.as_ref().expect("heliostat runs")
+    }
+
     /// A request to the admin port.
     pub fn admin(&self, method: &str, path: &str) -> Answer {
         http::request(method, self.admin_port, path, &[], b"").expect("the admin port answers")

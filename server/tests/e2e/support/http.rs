@@ -25,8 +25,24 @@ impl Answer {
         })
     }
 
+    /// The body without chunk framing; what is there of it when it was cut.
+    pub fn payload(&self) -> Vec<u8> {
+        if !self.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+            return self.body.clone();
+        }
+        let (mut rest, mut payload) = (&self.body[..], Vec::new());
+        while let Some(end) = rest.windows(2).position(|window| window == b"\r\n") {
+            let size = std::str::from_utf8(&rest[..end]).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
+            let Some(size @ 1..) = size else { break };
+            let start = end + 2;
+            payload.extend_from_slice(&rest[start..rest.len().min(start + size)]);
+            rest = rest.get(start + size + 2..).unwrap_or_default();
+        }
+        payload
+    }
+
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
+        String::from_utf8_lossy(&self.payload()).into_owned()
     }
 }
 

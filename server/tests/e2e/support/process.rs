@@ -73,6 +73,16 @@ impl Guarded {
         self.signal(Signal::KILL);
         self.wait(SERVER_TIMEOUT).expect("a killed process ends");
     }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What the kernel says of it in `/proc`.
+    pub fn proc(&self, file: &str) -> String {
+        let path = format!("/proc/{}/{file}", self.child.id());
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
 }
 
 impl Drop for Guarded {

@@ -1,0 +1,366 @@
+//! Clients that mean no good: paths, packet lines, requests without end, bombs, slow readers, damaged packs.
+//!
+//! Every case ends with a clone that works: one client's request is never another's trouble.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::support::compare::{Report, fsck};
+use crate::support::git::Git;
+use crate::support::heliostat::Heliostat;
+use crate::support::http::{Answer, request};
+use crate::support::repositories::Upstream;
+use crate::support::sandbox::Sandbox;
+
+const APP: &str = "team/app.git";
+/// What the server may hold beyond mapped files, whatever its clients do.
+const MEMORY_BYTES_MAX: u64 = 300 << 20;
+
+/// A mirror of a folder, warm.
+struct Target {
+    git: Git,
+    server: Heliostat,
+    upstream: Upstream,
+    sandbox: Sandbox,
+}
+
+impl Target {
+    fn start() -> Self {
+        let sandbox = Sandbox::new();
+        let git = Git::new(&sandbox);
+        let folder = sandbox.folder("upstream");
+        let upstream = Upstream::rich(&git, &folder.join(APP));
+        Upstream::rich(&git, &folder.join("other.git"));
+        let server = Heliostat::start(&sandbox.folder("heliostat"), &folder.display().to_string(), &[]);
+        let target = Self { git, server, upstream, sandbox };
+        target.clone(APP).unwrap();
+        target
+    }
+
+    fn clone(&self, path: &str) -> Result<PathBuf, String> {
+        let folder = self.sandbox.fresh("clone");
+        let (url, to) = (format!("{}/{path}", self.server.url()), folder.display().to_string());
+        self.git.try_text(self.sandbox.path(), &["clone", "--quiet", "--mirror", &url, &to]).map(|_| folder)
+    }
+
+    fn post(&self, body: &[u8], headers: &[(&str, &str)]) -> Answer {
+        let usual = [("Git-Protocol", "version=2"), ("Content-Type", "application/x-git-upload-pack-request")];
+        let headers = [&usual, headers].concat();
+        request("POST", self.server.port(), &format!("/{APP}/git-upload-pack"), &headers, body)
+            .unwrap_or_else(|error| panic!("no answer: {error}\n{}", self.server.log()))
+    }
+
+    /// A v2 fetch with these arguments.
+    fn fetch(&self, arguments: &[&str]) -> Answer {
+        self.post(&fetch_body(arguments), &[])
+    }
+
+    /// The end of each test: alive, sound, within its memory, nothing panicked.
+    fn lives_on(&self) {
+        let clone = self.clone(APP).unwrap_or_else(|error| panic!("{error}\n{}", self.server.log()));
+        fsck(&self.git, &clone).unwrap();
+        let memory = self.server.memory_bytes();
+        assert!(memory < MEMORY_BYTES_MAX, "{} MiB of memory", memory >> 20);
+        assert!(!self.server.log().contains("panicked"), "{}", self.server.log());
+    }
+}
+
+fn packet(line: &str) -> String {
+    format!("{:04x}{line}", line.len() + 4)
+}
+
+fn fetch_body(arguments: &[&str]) -> Vec<u8> {
+    let lines: String = arguments.iter().map(|line| packet(&format!("{line}\n"))).collect();
+    format!("{}{}0001{lines}0000", packet("command=fetch"), packet("object-format=sha1")).into_bytes()
+}
+
+/// Refused: a status, or an `ERR` packet or a fatal side-band line; never a pack.
+fn refused(answer: &Answer) -> Result<(), String> {
+    let text = answer.text();
+    let words = text.contains("ERR ") || text.contains("fatal: ") || text.contains("upload-pack: ");
+    let pack = answer.payload().windows(8).any(|window| window == b"PACK\0\0\0\x02");
+    if !pack && (answer.status >= 400 || words) { Ok(()) } else { Err(format!("{}: {text:.300}", answer.status)) }
+}
+
+#[test]
+fn paths_out_of_the_tree() {
+    let target = Target::start();
+    let refs = "/info/refs?service=git-upload-pack";
+    let long = format!("/{}{refs}", "a/".repeat(4_000));
+    let paths = [
+        "/../../../../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        &format!("/team/../{APP}{refs}"),
+        &format!("/team/%2e%2e/{APP}{refs}"),
+        &format!("/team/%252e%252e/{APP}{refs}"),
+        &format!("/team/.%2e/{APP}{refs}"),
+        &format!("/./{APP}{refs}"),
+        &format!("//{APP}{refs}"),
+        &format!("/team//app.git{refs}"),
+        &format!("/team\\app.git{refs}"),
+        &format!("/team%5capp.git{refs}"),
+        &format!("/team/app.git%00{refs}"),
+        &format!("/team/app.git%0a{refs}"),
+        &format!("/~root/app.git{refs}"),
+        &format!("/-uapp.git{refs}"),
+        &format!("/team/app.git/.git{refs}"),
+        &format!("/team/APP.git{refs}"),
+        &format!("/team%2fapp.git%2f..{refs}"),
+        &format!("/team/%{refs}"),
+        &format!("/team/%f{refs}"),
+        &format!("/team/%ff%fe{refs}"),
+        &long,
+    ];
+    let mut report = Report::default();
+    for path in paths {
+        let answer = request("GET", target.server.port(), path, &[], b"").unwrap_or_else(|e| panic!("{path}: {e}"));
+        let bad = (400..500).contains(&answer.status) && !answer.text().contains("root:");
+        report.case(path, if bad { Ok(()) } else { Err(format!("{answer:?}")) });
+    }
+    report.finish();
+    target.lives_on();
+}
+
+/// Smart HTTP only: no file of the store, no other service, no push.
+#[test]
+fn nothing_but_upload_pack() {
+    let target = Target::start();
+    let cases: &[(&str, &str, &[u16])] = &[
+        ("GET", "/team/app.git/HEAD", &[403, 404]),
+        ("GET", "/team/app.git/config", &[403, 404]),
+        ("GET", "/team/app.git/packed-refs", &[403, 404]),
+        ("GET", "/team/app.git/objects/info/packs", &[403, 404]),
+        ("GET", "/team/app.git/objects/info/alternates", &[403, 404]),
+        ("GET", "/team/app.git/info/refs", &[403, 404]),
+        ("GET", "/team/app.git/info/refs?service=git-upload-archive", &[400, 403, 404]),
+        ("GET", "/team/app.git/info/refs?service=git-receive-pack", &[403]),
+        ("POST", "/team/app.git/git-receive-pack", &[403]),
+        ("POST", "/team/app.git/git-upload-archive", &[403, 404]),
+        ("DELETE", "/team/app.git/git-upload-pack", &[405, 501]),
+        ("GET", "/team/app.git/git-upload-pack", &[405]),
+        ("GET", "/", &[404]),
+    ];
+    let mut report = Report::default();
+    for (method, path, statuses) in cases {
+        let answer = request(method, target.server.port(), path, &[], b"").expect("an answer");
+        let fine = statuses.contains(&answer.status);
+        report.case(&format!("{method} {path}"), if fine { Ok(()) } else { Err(format!("{answer:?}")) });
+    }
+    report.finish();
+    target.lives_on();
+}
+
+/// Nothing that serves or syncs starts a process: no shell, no `git`.
+#[test]
+fn no_process_is_started() {
+    let target = Target::start();
+    target.upstream.commit("main", &[("later.txt", "later\n")]);
+    target.lives_on();
+    assert!(!target.server.started_a_process());
+}
+
+#[test]
+fn bad_packet_lines() {
+    let target = Target::start();
+    let want = format!("want {}", target.upstream.id("main"));
+    let bodies: Vec<Vec<u8>> = vec![
+        b"zzzz".to_vec(),
+        b"0003".to_vec(),
+        b"00".to_vec(),
+        b"-001".to_vec(),
+        b"PACK\0\0\0\x02".to_vec(),
+        b"fff1".to_vec(),
+        b"ffff".to_vec(),
+        b"0032want".to_vec(),
+        b"0004".to_vec(),
+        vec![0; 100],
+        vec![0xff; 100_000],
+        packet("command=").into_bytes(),
+        packet("command=nonsense").into_bytes(),
+        fetch_body(&["want nonsense"]),
+        fetch_body(&["want 0000000000000000000000000000000000000000", "done"]),
+        fetch_body(&[&want, "have nonsense", "done"]),
+        fetch_body(&[&want, "shallow nonsense", "done"]),
+        fetch_body(&[&want, "an-unknown-argument", "done"]),
+        format!("{}{}0000", packet("command=fetch"), packet("object-format=sha256")).into_bytes(),
+    ];
+    let mut report = Report::default();
+    for body in bodies {
+        report.case(&format!("{:.60}", String::from_utf8_lossy(&body)), refused(&target.post(&body, &[])));
+    }
+    report.finish();
+    target.lives_on();
+}
+
+/// A want that no reference leads to, whether or not such an object is somewhere.
+#[test]
+fn wants_that_are_not_ours() {
+    let target = Target::start();
+    let dangling = target.upstream.run(&["commit-tree", "-m", "nobody points here", "main^{tree}"]);
+    let mut report = Report::default();
+    for id in [dangling.as_str(), "0123456789012345678901234567890123456789"] {
+        let answer = target.fetch(&[&format!("want {id}"), "done"]);
+        let words = answer.text().contains(&format!("not our ref {id}"));
+        report.case(id, refused(&answer).and_then(|()| if words { Ok(()) } else { Err(answer.text()) }));
+    }
+    report.finish();
+    target.lives_on();
+}
+
+#[test]
+fn odd_depths_and_filters() {
+    let target = Target::start();
+    let want = format!("want {}", target.upstream.id("main"));
+    let nested = format!("filter {}blob:none", "combine:".repeat(500));
+    let wide = format!("filter combine:{}", vec!["blob:none"; 4_000].join("+"));
+    let cases: &[&[&str]] = &[
+        &["deepen 0"],
+        &["deepen -1"],
+        &["deepen 99999999999999999999"],
+        &["deepen x"],
+        &["deepen 1", "deepen-since 1700000000"],
+        &["deepen 1", "deepen-not v0.1"],
+        &["deepen-not no-such-reference"],
+        &["deepen-since x"],
+        &["filter tree:x"],
+        &["filter tree:-1"],
+        &["filter blob:limit=x"],
+        &["filter nonsense"],
+        &["filter sparse:oid=main:src/f1.txt"],
+        &["filter sparse:path=src/f1.txt"],
+        &["filter object:type=nonsense"],
+        &[&nested],
+        &[&wide],
+    ];
+    let mut report = Report::default();
+    for case in cases {
+        let arguments = [&[want.as_str()], *case, &["done"]].concat();
+        report.case(&format!("{:.60}", case.join(", ")), refused(&target.fetch(&arguments)));
+    }
+    report.finish();
+    target.lives_on();
+}
+
+#[test]
+fn requests_too_large() {
+    let target = Target::start();
+    // Announced: refused before it is read.
+    let head = format!(
+        "POST /{APP}/git-upload-pack HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 99999999999\r\n\r\n"
+    );
+    let answer = crate::support::http::raw(target.server.port(), head.as_bytes()).unwrap();
+    assert_eq!(answer.status, 413, "{answer:?}");
+    // Sent in earnest: half a million haves.
+    let want = format!("want {}", target.upstream.id("main"));
+    let haves: Vec<String> = (0..500_000).map(|number| format!("have {number:040x}")).collect();
+    let arguments: Vec<&str> = std::iter::once(want.as_str()).chain(haves.iter().map(String::as_str)).collect();
+    let answer = target.fetch(&arguments);
+    assert_eq!(answer.status, 413, "{answer:?}");
+    target.lives_on();
+}
+
+#[test]
+fn gzip_bomb() {
+    let target = Target::start();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    let zeros = vec![b'0'; 1 << 20];
+    for _ in 0..200 {
+        encoder.write_all(&zeros).unwrap();
+    }
+    let bomb = encoder.finish().unwrap();
+    assert!(bomb.len() < 1 << 20, "{} bytes are no bomb", bomb.len());
+    for body in [&bomb[..], b"\x1f\x8b\x08 nonsense", b""] {
+        let answer = target.post(body, &[("Content-Encoding", "gzip")]);
+        assert!([400, 413].contains(&answer.status), "{answer:?}");
+    }
+    let answer = target.post(b"0000", &[("Content-Encoding", "br")]);
+    assert!([400, 415].contains(&answer.status), "{answer:?}");
+    target.lives_on();
+}
+
+/// Twenty clients ask for everything and do not read it.
+#[test]
+fn readers_that_do_not_read() {
+    let target = Target::start();
+    let want = format!("want {}", target.upstream.id("main"));
+    let body = fetch_body(&[&want, "done"]);
+    let head = format!(
+        "POST /{APP}/git-upload-pack HTTP/1.1\r\nHost: a\r\nGit-Protocol: version=2\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut idle: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", target.server.port())).unwrap();
+            stream.write_all(&[head.as_bytes(), &body].concat()).unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..3 {
+        target.lives_on();
+    }
+    for stream in &mut idle {
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200", "the answer had begun");
+    }
+}
+
+/// What can make a client fetch from elsewhere is never offered.
+#[test]
+fn no_uris_are_offered() {
+    let target = Target::start();
+    let path = format!("/{APP}/info/refs?service=git-upload-pack");
+    let answer = request("GET", target.server.port(), &path, &[("Git-Protocol", "version=2")], b"").unwrap();
+    let text = answer.text();
+    assert!(text.contains("version 2") && text.contains("fetch="), "{text}");
+    assert!(!text.contains("bundle-uri") && !text.contains("packfile-uris"), "{text}");
+    for protocol in ["version=9", "version=2:version=1", "nonsense", ":::", "version="] {
+        let answer = request("GET", target.server.port(), &path, &[("Git-Protocol", protocol)], b"").unwrap();
+        assert_eq!(answer.status, 200, "{protocol}: {answer:?}");
+    }
+    target.lives_on();
+}
+
+/// Packs of one repository rot or vanish under the server: never a wrong clone, and the other one is served.
+#[test]
+fn damaged_packs() {
+    let target = Target::start();
+    target.clone("other.git").unwrap();
+    let stored = target.server.stored();
+    let of_app = stored.iter().find(|folder| {
+        let path = std::fs::read_to_string(folder.with_file_name("path")).unwrap_or_default();
+        path.trim_end() == APP
+    });
+    let packs = of_app.expect("stored").join("objects/pack");
+    let pack = std::fs::read_dir(packs)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "pack"))
+        .expect("a pack");
+    let sound = std::fs::read(&pack).unwrap();
+    let write = |at: usize, bytes: &[u8], length: usize| {
+        use std::os::unix::fs::{FileExt, PermissionsExt};
+        std::fs::set_permissions(&pack, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(&pack).unwrap();
+        file.set_len(length as u64).unwrap();
+        file.write_all_at(bytes, at as u64).unwrap();
+    };
+    let mut report = Report::default();
+    let check = || match target.clone(APP) {
+        Ok(clone) => fsck(&target.git, &clone),
+        Err(_) => Ok(()),
+    };
+    for at in (12..sound.len()).step_by(sound.len() / 8) {
+        write(at, &[!sound[at]], sound.len());
+        report.case(&format!("byte {at} of {}", sound.len()), check());
+        write(at, &[sound[at]], sound.len());
+    }
+    write(0, b"", sound.len() / 2);
+    report.case("half of it gone", check());
+    let other = target.clone("other.git").and_then(|clone| fsck(&target.git, &clone));
+    report.case("the other repository", other);
+    report.finish();
+}
