@@ -106,6 +106,33 @@ const _: () = assert!(PKT_LINE_PAYLOAD_MAX + 4 == PKT_LINE_BYTES_MAX);
 const _: () = assert!(SIDE_BAND_64K_PAYLOAD_MAX < PKT_LINE_PAYLOAD_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX > PKT_LINE_BYTES_MAX);
 
+// Reading any repository on disk (`repository/`).
+
+/// Bytes of one configuration file. Git's own have kilobytes. Larger: refuse.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 16 << 20;
+/// Files that include each other (Git's MAX_INCLUDE_DEPTH). Deeper: refuse.
+pub const CONFIG_INCLUDE_DEPTH_MAX: usize = 10;
+/// Pairs of `GIT_CONFIG_COUNT`. More: refuse.
+pub const CONFIG_OVERRIDES_MAX: usize = 100_000;
+/// Bytes of a `.git` file (Git's limit). Larger: refuse.
+pub const GITFILE_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of a path on this machine (PATH_MAX). Longer: there is no such repository.
+pub const REPOSITORY_PATH_BYTES_MAX_LOCAL: usize = 4_096;
+/// Bytes read of a loose reference's file: an id or a name.
+pub const REFERENCE_FILE_BYTES_MAX: u64 = REF_NAME_BYTES_MAX as u64 + 256;
+/// Bytes of `packed-refs`: 10,000,000 references of 100 bytes. Larger: refuse.
+pub const PACKED_REFS_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of a `shallow` file: 6,000,000 commits. Larger: refuse.
+pub const SHALLOW_BYTES_MAX: u64 = 256 << 20;
+/// Bytes of `objects/info/alternates`. Larger: ignored.
+pub const ALTERNATES_BYTES_MAX: u64 = 1 << 20;
+/// Alternates of alternates (Git's limit). Deeper: ignored, with a complaint.
+pub const ALTERNATES_DEPTH_MAX: usize = 5;
+/// Packs of one repository. Each takes two maps of the process' 65,530. More: refuse.
+pub const PACKS_MAX: usize = 20_000;
+/// Tags of tags that are followed to a peeled value. Git has no limit, and nobody has ten. Deeper: not peeled.
+pub const TAG_DEPTH_MAX: usize = 1_000;
+
 // Speaking to upstreams.
 
 /// Bytes of one response head from an upstream. git-http-backend's are under 500; proxies add cookies. Larger: fail.

@@ -63,6 +63,7 @@ pub struct RefTable {
     peeled: Vec<ObjectId>,
     symbolic: Vec<RefName>,
     head: Head,
+    hidden_head: Option<ObjectId>,
     digest: [u8; 32],
 }
 
@@ -76,6 +77,7 @@ impl RefTable {
             peeled: Vec::new(),
             symbolic: Vec::new(),
             head,
+            hidden_head: None,
             digest: [0; 32],
         };
         let mut refs = refs.into_iter().peekable();
@@ -87,6 +89,13 @@ impl RefTable {
         }
         table.digest = table.compute_digest();
         table
+    }
+
+    /// The same, with what a symbolic `HEAD` resolves to if its branch is not in the table because it is hidden: Git
+    /// shows `HEAD` all the same. Not part of the digest.
+    pub fn with_hidden_head(mut self, id: Option<ObjectId>) -> Self {
+        self.hidden_head = id;
+        self
     }
 
     /// No references, and no known `HEAD`.
@@ -126,7 +135,7 @@ impl RefTable {
     /// The object that `HEAD` resolves to, if there is one.
     pub fn head_id(&self) -> Option<ObjectId> {
         match &self.head {
-            Head::Symbolic(name) => self.find(name.as_bstr()).map(|r| r.id),
+            Head::Symbolic(name) => self.find(name.as_bstr()).map(|r| r.id).or(self.hidden_head),
             Head::Detached(id) => Some(*id),
             Head::Absent => None,
         }

@@ -1,0 +1,96 @@
+//! Values of configuration: booleans, numbers, and the quoting of `GIT_CONFIG_PARAMETERS`.
+
+use bstr::{BStr, BString, ByteSlice};
+
+/// A boolean as Git reads one; a name without `=` is true. `None`: not a boolean.
+pub fn parse_boolean(value: Option<&BStr>) -> Option<bool> {
+    let Some(value) = value else { return Some(true) };
+    let is = |word: &str| value.eq_ignore_ascii_case(word.as_bytes());
+    if is("true") || is("yes") || is("on") {
+        Some(true)
+    } else if value.is_empty() || is("false") || is("no") || is("off") {
+        Some(false)
+    } else {
+        parse_number(value).ok().and_then(|number| i32::try_from(number).ok()).map(|number| number != 0)
+    }
+}
+
+/// A number with an optional unit.
+pub(super) fn parse_number(value: &BStr) -> Result<i64, &'static str> {
+    const UNIT: &str = "invalid unit";
+    let text = value.to_str().map_err(|_| UNIT)?.trim_start();
+    let (digits, unit) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 1 << 30),
+        _ => (text, 1_i64),
+    };
+    let (negative, magnitude) = match digits.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, digits.strip_prefix('+').unwrap_or(digits)),
+    };
+    let lower = magnitude.to_ascii_lowercase();
+    let (radix, magnitude) = match lower.strip_prefix("0x") {
+        Some(rest) => (16, rest),
+        None if lower.len() > 1 && lower.starts_with('0') => (8, &lower[1..]),
+        None => (10, lower.as_str()),
+    };
+    if magnitude.is_empty() || !magnitude.chars().all(|c| c.is_digit(radix)) {
+        return Err(UNIT);
+    }
+    let number = i64::from_str_radix(magnitude, radix).map_err(|_| "out of range")?;
+    let number = if negative { -number } else { number };
+    number.checked_mul(unit).ok_or("out of range")
+}
+
+/// The pairs of `GIT_CONFIG_PARAMETERS`: `'key'='value'`, or in the old form `'key=value'`. `None`: malformed.
+pub(super) fn split_parameters(text: &BStr) -> Option<Vec<(BString, Option<BString>)>> {
+    let mut rest: &[u8] = text;
+    let mut pairs = Vec::new();
+    loop {
+        rest = rest.trim_start();
+        if rest.is_empty() {
+            return Some(pairs);
+        }
+        let (first, behind) = unquote(rest)?;
+        rest = behind;
+        let pair = match rest.strip_prefix(b"=") {
+            // `'key'=` is a name without value.
+            Some(behind) if behind.first().is_none_or(u8::is_ascii_whitespace) => {
+                rest = behind;
+                (first, None)
+            }
+            Some(behind) => {
+                let (value, behind) = unquote(behind)?;
+                rest = behind;
+                (first, Some(value))
+            }
+            None => match first.split_once_str("=") {
+                Some((key, value)) => (key.into(), Some(value.into())),
+                None => (first, None),
+            },
+        };
+        if rest.first().is_some_and(|byte| !byte.is_ascii_whitespace()) {
+            return None;
+        }
+        pairs.push(pair);
+    }
+}
+
+/// One word in the shell's single quotes, where `'\''` and `'\!'` stand for the characters that can't be inside.
+fn unquote(text: &[u8]) -> Option<(BString, &[u8])> {
+    let mut rest = text.strip_prefix(b"'")?;
+    let mut word = BString::default();
+    loop {
+        let end = rest.find_byte(b'\'')?;
+        word.extend_from_slice(&rest[..end]);
+        rest = &rest[end + 1..];
+        match rest {
+            [b'\\', escaped @ (b'\'' | b'!'), b'\'', behind @ ..] => {
+                word.push(*escaped);
+                rest = behind;
+            }
+            _ => return Some((word, rest)),
+        }
+    }
+}

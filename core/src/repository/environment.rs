@@ -1,0 +1,67 @@
+//! The process environment as a value: `core` reads none of its own.
+
+use super::configuration::{ConfigurationError, parse_boolean};
+use bstr::{BStr, ByteSlice};
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+/// Environment variables, working directory and user that a repository is opened with.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    variables: BTreeMap<OsString, OsString>,
+    directory: PathBuf,
+    user: u32,
+}
+
+impl Environment {
+    /// `directory`: what relative paths are relative to. `user`: the effective user id.
+    pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>, directory: PathBuf, user: u32) -> Self {
+        Self { variables: variables.into_iter().collect(), directory, user }
+    }
+
+    /// What a server reads repositories with that it was told to trust: no configuration but the repository's own, no
+    /// namespace, and any owner.
+    pub fn isolated(directory: PathBuf, user: u32) -> Self {
+        let variables = [
+            ("GIT_CONFIG_NOSYSTEM", "1"),
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_CONFIG_COUNT", "1"),
+            ("GIT_CONFIG_KEY_0", "safe.directory"),
+            ("GIT_CONFIG_VALUE_0", "*"),
+        ];
+        Self::new(variables.map(|(name, value)| (name.into(), value.into())), directory, user)
+    }
+
+    /// The variable's value, empty or not.
+    pub fn get(&self, name: &str) -> Option<&BStr> {
+        self.variables.get(OsStr::new(name)).map(|value| value.as_bytes().as_bstr())
+    }
+
+    /// The variable's value as a path, taken relative to the working directory.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.variables.get(OsStr::new(name)).map(|value| self.directory.join(value))
+    }
+
+    /// A boolean variable, by the rules of configuration values.
+    pub fn boolean(&self, name: &'static str) -> Result<Option<bool>, ConfigurationError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        match parse_boolean(Some(value)) {
+            Some(value) => Ok(Some(value)),
+            None => Err(ConfigurationError::BadEnvironmentBoolean { name, value: value.into() }),
+        }
+    }
+
+    /// The working directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The effective user id.
+    pub fn user(&self) -> u32 {
+        self.user
+    }
+}

@@ -1,0 +1,270 @@
+//! Repositories made by stock Git, opened here.
+
+use super::*;
+use crate::refs::Head;
+use std::process::Command;
+
+struct Fixture {
+    _directory: tempfile::TempDir,
+    root: PathBuf,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        Self { _directory: directory, root }
+    }
+
+    fn environment(&self, variables: &[(&str, &str)]) -> Environment {
+        let own = [("HOME", self.root.to_str().unwrap()), ("GIT_CONFIG_NOSYSTEM", "1")];
+        let variables = own.iter().chain(variables).map(|(name, value)| (name.into(), value.into()));
+        Environment::new(variables, self.root.clone(), rustix::process::geteuid().as_raw())
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        let output = Command::new("git")
+            .args(arguments)
+            .current_dir(&self.root)
+            .env("HOME", &self.root)
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_AUTHOR_DATE", "1700000000 +0000")
+            .env("GIT_COMMITTER_DATE", "1700000000 +0000")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().into()
+    }
+
+    fn stock(&self, arguments: &[&str], variables: &[(&str, &str)]) -> std::process::Output {
+        Command::new("git")
+            .arg("upload-pack")
+            .args(arguments)
+            .current_dir(&self.root)
+            .env("HOME", &self.root)
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .envs(variables.iter().copied())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// A work tree `w` with two commits, a branch, a light and an annotated tag of a tag.
+    fn with_history(self) -> Self {
+        self.git(&["init", "-q", "-b", "main", "w"]);
+        self.git(&["-C", "w", "config", "user.name", "A"]);
+        self.git(&["-C", "w", "config", "user.email", "a@example.com"]);
+        for message in ["one", "two"] {
+            self.git(&["-C", "w", "commit", "-q", "--allow-empty", "-m", message]);
+        }
+        self.git(&["-C", "w", "branch", "side", "HEAD^"]);
+        self.git(&["-C", "w", "tag", "light"]);
+        self.git(&["-C", "w", "tag", "-m", "x", "inner"]);
+        self.git(&["-C", "w", "tag", "-m", "x", "outer", "inner"]);
+        self.git(&["-C", "w", "symbolic-ref", "refs/heads/alias", "refs/heads/side"]);
+        self
+    }
+
+    fn open(&self, path: &str, variables: &[(&str, &str)]) -> Result<Repository, OpenError> {
+        Repository::open(Path::new(path), &self.environment(variables), false)
+    }
+
+    fn references(&self, path: &str, variables: &[(&str, &str)]) -> References {
+        let repository = self.open(path, variables).unwrap();
+        let hidden = HiddenRefs::from_configuration(repository.configuration()).unwrap();
+        let (objects, complaints) = repository.objects().unwrap();
+        assert_eq!(complaints, [""; 0]);
+        repository.references(&hidden, Some(&objects)).unwrap()
+    }
+}
+
+/// `id name` lines as `git ls-remote` prints them.
+fn listed(references: &References) -> Vec<String> {
+    let head = references.table.head_id().map(|id| format!("{id}\tHEAD"));
+    let refs = references.table.iter().flat_map(|reference| {
+        let peeled = reference.peeled.map(|id| format!("{id}\t{}^{{}}", reference.name));
+        [Some(format!("{}\t{}", reference.id, reference.name)), peeled].into_iter().flatten()
+    });
+    head.into_iter().chain(refs).collect()
+}
+
+#[test]
+fn references_equal_ls_remote_loose_and_packed() {
+    let fixture = Fixture::new().with_history();
+    let stock = |fixture: &Fixture| fixture.git(&["ls-remote", "w"]).lines().map(String::from).collect::<Vec<_>>();
+    assert_eq!(listed(&fixture.references("w", &[])), stock(&fixture));
+    fixture.git(&["-C", "w", "pack-refs", "--all"]);
+    fixture.git(&["-C", "w", "branch", "-f", "side", "main"]);
+    assert_eq!(listed(&fixture.references("w", &[])), stock(&fixture));
+    let references = fixture.references("w", &[]);
+    let alias = references.table.find(b"refs/heads/alias").unwrap();
+    assert_eq!(alias.symbolic.unwrap(), "refs/heads/side");
+    assert!(matches!(references.table.head(), Head::Symbolic(name) if name.as_bstr() == "refs/heads/main"));
+}
+
+#[test]
+fn broken_references_are_shown_as_stock_shows_them() {
+    let fixture = Fixture::new().with_history();
+    let refs = fixture.root.join("w/.git/refs/heads");
+    std::fs::write(refs.join("broken"), "nonsense\n").unwrap();
+    std::fs::write(refs.join("null"), format!("{}\n", "0".repeat(40))).unwrap();
+    std::fs::write(refs.join("missing"), format!("{}\n", "1".repeat(40))).unwrap();
+    std::fs::write(refs.join("loop"), "ref: refs/heads/loop\n").unwrap();
+    std::fs::write(refs.join("dangling"), "ref: refs/heads/none\n").unwrap();
+    std::fs::write(refs.join("main.lock"), "").unwrap();
+    let references = fixture.references("w", &[]);
+    assert_eq!(listed(&references).join("\n"), fixture.git(&["ls-remote", "w"]));
+    assert_eq!(references.complaints, [""; 0]);
+    std::fs::write(refs.join("bad name"), format!("{}\n", "1".repeat(40))).unwrap();
+    let complaints = fixture.references("w", &[]).complaints;
+    assert_eq!(complaints, ["warning: ignoring ref with broken name refs/heads/bad name"]);
+}
+
+#[test]
+fn head_unborn_detached_hidden() {
+    let fixture = Fixture::new().with_history();
+    let commit = fixture.git(&["-C", "w", "rev-parse", "HEAD"]);
+    let hide = [("GIT_CONFIG_PARAMETERS", "'transfer.hideRefs'='refs/heads/main'")];
+    let references = fixture.references("w", &hide);
+    assert!(references.table.find(b"refs/heads/main").is_none());
+    assert_eq!(references.table.head_id().unwrap().to_string(), commit);
+    assert_eq!(references.hidden.len(), 1);
+    std::fs::write(fixture.root.join("w/.git/HEAD"), "ref: refs/heads/none\n").unwrap();
+    let references = fixture.references("w", &[]);
+    assert!(matches!(references.table.head(), Head::Symbolic(name) if name.as_bstr() == "refs/heads/none"));
+    assert_eq!(references.table.head_id(), None);
+    std::fs::write(fixture.root.join("w/.git/HEAD"), format!("{commit}\n")).unwrap();
+    assert!(matches!(fixture.references("w", &[]).table.head(), Head::Detached(id) if id.to_hex().to_string() == commit));
+}
+
+#[test]
+fn namespaces_show_their_own_references_alone() {
+    let fixture = Fixture::new().with_history();
+    fixture.git(&["-C", "w", "update-ref", "refs/namespaces/a/refs/namespaces/b/refs/heads/x", "main"]);
+    fixture.git(&[
+        "-C",
+        "w",
+        "symbolic-ref",
+        "refs/namespaces/a/refs/namespaces/b/HEAD",
+        "refs/namespaces/a/refs/namespaces/b/refs/heads/x",
+    ]);
+    let references = fixture.references("w", &[("GIT_NAMESPACE", "a//b")]);
+    assert_eq!(references.table.iter().map(|r| r.name.to_string()).collect::<Vec<_>>(), ["refs/heads/x"]);
+    assert!(matches!(references.table.head(), Head::Symbolic(name) if name.as_bstr() == "refs/heads/x"));
+    let error = fixture.open("w", &[("GIT_NAMESPACE", "a..b")]).unwrap_err();
+    assert_eq!(error.to_string(), "bad git namespace path \"a..b\"");
+}
+
+#[test]
+fn paths_are_tried_as_stock_tries_them() {
+    let fixture = Fixture::new().with_history();
+    fixture.git(&["clone", "-q", "--bare", "w", "bare.git"]);
+    fixture.git(&["clone", "-q", "w", "both.git"]);
+    fixture.git(&["init", "-q", "--separate-git-dir", "apart", "linked"]);
+    fixture.git(&["-C", "w", "worktree", "add", "-q", "../tree", "side"]);
+    for path in
+        ["w", "w/", "w/.git", "bare.git", "bare", "both", "linked", "tree", "~/w", "none", "w/none", "linked/.git"]
+    {
+        for strict in [false, true] {
+            let ours = Repository::open(Path::new(path), &fixture.environment(&[]), strict);
+            let output =
+                fixture.stock(&[if strict { "--strict" } else { "--no-strict" }, "--advertise-refs", path], &[]);
+            assert_eq!(ours.is_ok(), output.status.success(), "{path} {strict} {ours:?}");
+            if let Err(error) = ours {
+                assert_eq!(format!("fatal: {error}\n"), String::from_utf8_lossy(&output.stderr), "{path} {strict}");
+            }
+        }
+    }
+    let tree = fixture.references("tree", &[]);
+    assert!(matches!(tree.table.head(), Head::Symbolic(name) if name.as_bstr() == "refs/heads/side"));
+    assert!(tree.table.find(b"refs/heads/main").is_some());
+}
+
+#[test]
+fn another_users_repository_needs_safe_directory() {
+    let fixture = Fixture::new().with_history();
+    let distrust = ("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1");
+    let root = fixture.root.to_str().unwrap().to_owned();
+    let error = fixture.open("w", &[distrust]).unwrap_err();
+    let stock = fixture.stock(&["w"], &[distrust]);
+    assert_eq!(format!("fatal: {error}\n"), String::from_utf8_lossy(&stock.stderr));
+    for (value, safe) in [
+        ("*", true),
+        ("", false),
+        ("/elsewhere", false),
+        ("relative", false),
+        (&format!("{root}/w/.git"), true),
+        (&format!("{root}/*"), true),
+        ("~/w/.git", true),
+        (&format!("{root}/w"), false),
+    ] {
+        let variables = [
+            distrust,
+            ("GIT_CONFIG_COUNT", "1"),
+            ("GIT_CONFIG_KEY_0", "safe.directory"),
+            ("GIT_CONFIG_VALUE_0", value),
+        ];
+        assert_eq!(fixture.open("w", &variables).is_ok(), safe, "{value}");
+        let stock = fixture.stock(&["--advertise-refs", "w"], &variables);
+        assert_eq!(stock.status.success(), safe, "stock: {value}");
+    }
+}
+
+#[test]
+fn formats_that_are_not_understood_are_refused_in_words() {
+    let fixture = Fixture::new();
+    fixture.git(&["init", "-q", "--bare", "x.git"]);
+    for (version, extensions, words) in [
+        (2, "", "Expected git repo version <= 1, found 2"),
+        (1, "\tfoo = 1\n", "unknown repository extension found:\n\tfoo"),
+        (0, "\tfoo = 1\n\tworktreeConfig = true\n\tpartialClone = origin\n", ""),
+        (0, "\tobjectFormat = sha1\n", "repo version is 0, but v1-only extension found:\n\tobjectformat"),
+        (1, "\tobjectFormat = sha1\n\tnoop = 1\n", ""),
+        (1, "\tobjectFormat = sha256\n", "this repository's object format is sha256; only sha1 is served"),
+        (1, "\trefStorage = reftable\n", "this repository's references are stored as reftable; only files are served"),
+    ] {
+        let text = format!("[core]\n\trepositoryformatversion = {version}\n\tbare = true\n[extensions]\n{extensions}");
+        std::fs::write(fixture.root.join("x.git/config"), text).unwrap();
+        let ours = fixture.open("x.git", &[]).map_or_else(|error| error.to_string(), |_| String::new());
+        assert_eq!(ours, words, "{version} {extensions}");
+    }
+}
+
+#[test]
+fn objects_are_found_in_packs_loose_and_alternates() {
+    let fixture = Fixture::new().with_history();
+    fixture.git(&["clone", "-q", "--shared", "--bare", "w", "a.git"]);
+    fixture.git(&["clone", "-q", "--shared", "--bare", "a.git", "b.git"]);
+    std::fs::write(fixture.root.join("b.git/objects/info/alternates"), "# comment\n../../a.git/objects\n\n/none\n")
+        .unwrap();
+    let repository = fixture.open("b.git", &[]).unwrap();
+    assert_eq!(repository.object_directories().paths.len(), 3);
+    assert_eq!(
+        repository.object_directories().complaints,
+        ["error: object directory /none does not exist; check .git/objects/info/alternates"]
+    );
+    let (objects, _) = repository.objects().unwrap();
+    let head = crate::ObjectId::from_hex(fixture.git(&["-C", "w", "rev-parse", "HEAD"]).as_bytes()).unwrap();
+    assert!(objects.number(&head).is_some());
+    fixture.git(&["-C", "w", "repack", "-qad"]);
+    let (objects, _) = fixture.open("b.git", &[]).unwrap().objects().unwrap();
+    assert!(objects.number(&head).is_some());
+    let borrowed = fixture.root.join("w/.git/objects");
+    std::fs::remove_file(fixture.root.join("b.git/objects/info/alternates")).unwrap();
+    assert!(fixture.open("b.git", &[]).unwrap().objects().unwrap().0.number(&head).is_none());
+    let variables = [("GIT_ALTERNATE_OBJECT_DIRECTORIES", borrowed.to_str().unwrap())];
+    assert!(fixture.open("b.git", &variables).unwrap().objects().unwrap().0.number(&head).is_some());
+}
+
+#[test]
+fn shallow_boundaries_are_read() {
+    let fixture = Fixture::new().with_history();
+    let source = format!("file://{}/w", fixture.root.display());
+    fixture.git(&["clone", "-q", "--bare", "--depth=1", &source, "s.git"]);
+    let repository = fixture.open("s.git", &[]).unwrap();
+    let expected = fixture.git(&["-C", "w", "rev-parse", "HEAD"]);
+    assert_eq!(repository.shallow().unwrap().iter().map(|id| id.to_string()).collect::<Vec<_>>(), [expected]);
+    assert!(fixture.open("w", &[]).unwrap().shallow().unwrap().is_empty());
+    std::fs::write(fixture.root.join("s.git/shallow"), "nonsense\n").unwrap();
+    assert_eq!(repository.shallow().unwrap_err().to_string(), "bad shallow line: nonsense");
+}
