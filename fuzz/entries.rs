@@ -7,11 +7,12 @@ use heliostat::{
     config::{Config, Overrides},
     http::{body::Body, head::http_head},
 };
-use heliostat_core::{RepositoryPath, refs::RefName};
+use heliostat_core::{RepositoryPath, graph::Filter, refs::RefName};
 
 /// Name and function of every entry.
 pub const ENTRIES: &[(&str, fn(&[u8]))] = &[
     ("config", config),
+    ("filter_spec", filter_spec),
     ("http_head", http_head_and_body),
     ("ref_name", ref_name),
     ("repository_path", repository_path),
@@ -22,6 +23,13 @@ pub fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Err(mistakes) = Config::load(text, &Overrides::default()) {
         assert!(!mistakes.is_empty(), "refused without a reason");
+    }
+}
+
+/// `filter` lines. What is accepted is written and read back as the same filter.
+pub fn filter_spec(data: &[u8]) {
+    if let Ok(filter) = Filter::parse(data) {
+        assert_eq!(Filter::parse(filter.to_string().as_bytes()).as_ref(), Ok(&filter));
     }
 }
 
