@@ -13,6 +13,7 @@ mod crash;
 mod directory;
 mod fetch;
 mod foreign;
+mod generated;
 mod hostile;
 mod ls_remote;
 mod outage;

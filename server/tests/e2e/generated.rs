@@ -1,0 +1,158 @@
+//! Generated repositories: every preset of the generator, an upstream that never rests, a fleet of clients at once.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use heliostat_testrepo::{Change, Repository, Rng, Spec, Store};
+
+use crate::support::compare::{Report, fsck, sound_and_same};
+use crate::support::git::Git;
+use crate::support::heliostat::Heliostat;
+use crate::support::process::Guarded;
+use crate::support::sandbox::Sandbox;
+use crate::support::site::Site;
+
+/// What each preset is cloned with.
+const FORMS: &[&[&str]] = &[
+    &["--mirror"],
+    &["--bare"],
+    &["--bare", "--depth", "3", "--no-single-branch"],
+    &["--bare", "--filter=blob:none"],
+    &["--bare", "--filter=tree:2", "--single-branch"],
+];
+
+fn clone(git: &Git, sandbox: &Sandbox, url: &str, arguments: &[&str]) -> Result<PathBuf, String> {
+    let folder = sandbox.fresh("clone");
+    let target = folder.display().to_string();
+    git.try_text(sandbox.path(), &[&["clone", "--quiet"], arguments, &[url, &target]].concat())?;
+    Ok(folder)
+}
+
+#[test]
+fn every_preset() {
+    let presets = Spec::presets(11);
+    let site = Site::start(|_, folder| {
+        for (name, spec) in &presets {
+            spec.write(&folder.join(format!("{name}.git"))).unwrap();
+        }
+    });
+    let mut report = Report::default();
+    for (name, _) in &presets {
+        for arguments in FORMS {
+            let path = format!("{name}.git");
+            let pair = clone(&site.git, &site.sandbox, &site.mirror_url(&path), arguments)
+                .and_then(|ours| Ok((ours, clone(&site.git, &site.sandbox, &site.upstream_url(&path), arguments)?)));
+            let outcome = pair.and_then(|(ours, theirs)| {
+                sound_and_same(&site.git, &ours, &theirs)?;
+                [ours, theirs]
+                    .iter()
+                    .try_for_each(|folder| std::fs::remove_dir_all(folder).map_err(|error| error.to_string()))
+            });
+            report.case(&format!("{name} {arguments:?}"), outcome);
+        }
+    }
+    report.finish();
+}
+
+/// One to four things that happen at once.
+fn happenings(random: &mut Rng, round: u32) -> Vec<Change> {
+    (0..random.between(1, 4))
+        .map(|_| match random.below(9) {
+            0 | 1 => Change::AddCommits { branch: "main".into(), count: 3 },
+            2 => Change::ForcePush { branch: "main".into(), count: 2 },
+            3 => {
+                Change::CreateBranch { branch: format!("new/{round}-{}", random.below(1_000_000)), from: "main".into() }
+            }
+            4 => Change::AddTag {
+                name: format!("t{round}-{}", random.below(1_000_000)),
+                target: "main".into(),
+                annotated: true,
+            },
+            5 => Change::AddTag {
+                name: format!("l{round}-{}", random.below(1_000_000)),
+                target: "main".into(),
+                annotated: false,
+            },
+            6 => Change::Pull { number: 1_000 + round },
+            7 => Change::SetSymbolic { name: "refs/heads/latest".into(), target: "main".into() },
+            _ => Change::AddCommits { branch: "steady".into(), count: 1 },
+        })
+        .collect()
+}
+
+/// Round after round the upstream changes; one clone follows through the mirror, a fresh one comes from the upstream.
+#[test]
+fn an_upstream_that_never_rests() {
+    let seed = fastrand::u64(..);
+    let site = Site::start(|_, folder| {
+        Spec::braided(3).write(&folder.join("app.git")).unwrap();
+    });
+    let mut upstream = Repository::open(&site.upstream("app.git").folder).unwrap();
+    let mut random = Rng::new(seed);
+    let follower = clone(&site.git, &site.sandbox, &site.mirror_url("app.git"), &["--mirror"]).unwrap();
+    for round in 0..15 {
+        let changes = happenings(&mut random, round);
+        let store = if random.percent(30) { Store::Loose } else { Store::Pack };
+        upstream.advance_stored(&changes, store).unwrap();
+        if round % 5 == 4 {
+            upstream.advance(&[Change::DeleteRef { name: "refs/heads/steady".into() }]).ok();
+            site.upstream("app.git").run(&["repack", "-a", "-d", "-q"]);
+            upstream = Repository::open(&site.upstream("app.git").folder).unwrap();
+        }
+        let context = |error: String| format!("seed {seed}, round {round}, {changes:?}: {error}");
+        let fresh = |url: String| clone(&site.git, &site.sandbox, &url, &["--mirror"]);
+        let ours = fresh(site.mirror_url("app.git")).map_err(context).unwrap();
+        let theirs = fresh(site.upstream_url("app.git")).map_err(context).unwrap();
+        sound_and_same(&site.git, &ours, &theirs).map_err(context).unwrap();
+        // The follower keeps objects of what was forced away, so only references and soundness are compared.
+        site.git.try_text(&follower, &["fetch", "--quiet", "--prune"]).map_err(context).unwrap();
+        fsck(&site.git, &follower).map_err(context).unwrap();
+        let refs = |folder: &Path| site.git.text(folder, &["for-each-ref", "--format=%(objectname) %(refname)"]);
+        assert_eq!(refs(&follower), refs(&theirs), "seed {seed}, round {round}, {changes:?}");
+        for folder in [ours, theirs] {
+            std::fs::remove_dir_all(folder).unwrap();
+        }
+    }
+}
+
+/// Sixteen clients clone the same large repository at once: each is complete, and the server's memory is bounded.
+#[test]
+fn a_fleet_at_once() {
+    const CLIENTS: usize = 16;
+    const MEMORY_BYTES_MAX: u64 = 300 << 20;
+    let sandbox = Sandbox::new();
+    let git = Git::new(&sandbox);
+    let folder = sandbox.folder("upstream");
+    let spec = Spec { commits: 2_000, pulls: 10_000, large_blobs: 4, ..Spec::medium(5) };
+    spec.write(&folder.join("large.git")).unwrap();
+    let mut server = Heliostat::start(&sandbox.folder("heliostat"), &folder.display().to_string(), &[]);
+    let url = format!("{}/large.git", server.url());
+
+    let mut clients: Vec<(PathBuf, Guarded)> = (0..CLIENTS)
+        .map(|_| {
+            let clone = sandbox.fresh("clone");
+            let target = clone.display().to_string();
+            let mut command = git.command(sandbox.path(), &["clone", "--quiet", "--mirror", &url, &target]);
+            (clone, Guarded::start(command.stdout(Stdio::null()).stderr(Stdio::null())))
+        })
+        .collect();
+    let mut peak = 0;
+    let deadline = std::time::Instant::now() + Duration::from_secs(240);
+    while clients.iter_mut().any(|(_, client)| client.ended().is_none()) {
+        assert!(std::time::Instant::now() < deadline, "the fleet takes too long:\n{}", server.log());
+        peak = peak.max(server.memory_bytes());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(peak < MEMORY_BYTES_MAX, "{} MiB of memory at the peak", peak >> 20);
+
+    let theirs = clone(&git, &sandbox, &format!("file://{}/large.git", folder.display()), &["--mirror"]).unwrap();
+    let mut report = Report::default();
+    for (number, (ours, client)) in clients.iter_mut().enumerate() {
+        let status = client.ended().expect("ended");
+        let outcome = if status.success() { sound_and_same(&git, ours, &theirs) } else { Err(status.to_string()) };
+        report.case(&format!("client {number}"), outcome);
+    }
+    report.finish();
+    assert!(server.stop().success());
+}
