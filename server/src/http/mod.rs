@@ -1,5 +1,16 @@
-//! HTTP/1.1: heads, bodies, smart-HTTP routes.
+//! HTTP/1.1: what comes in, what goes out, and how long it is waited for. Knows sockets and requests; what a pack is it
+//! does not know.
+//!
+//! Pure: [`head`], [`chunked`], [`body`], [`target`], [`response`], [`patience`], [`admission`]. On the shard's executor:
+//! [`wire`] (one socket), [`exchange`] (one request), [`connection`] (one after the other).
 
+pub mod admission;
 pub mod body;
 pub mod chunked;
+pub mod connection;
+pub mod exchange;
 pub mod head;
+pub mod patience;
+pub mod response;
+pub mod target;
+pub mod wire;

@@ -1,1 +1,194 @@
-//! One glommio executor per core, and what crosses between them.
+//! One glommio executor per core, what lives on each, and what crosses between them.
+//!
+//! A connection stays on the shard that accepted it; a repository is planned for by the shard that owns it. State is
+//! one shard's own, in plain cells; what is shared is in [`Node`] and immutable or a counter.
+
+pub mod drain;
+pub mod executor;
+pub mod listener;
+pub mod message;
+pub mod placement;
+pub mod preflight;
+pub mod task;
+
+use crate::{
+    http::{connection, response, wire::Wire},
+    serve::{node::Node, owner::Owner},
+};
+use executor::Pulse;
+use heliostat_core::limits::DRAIN_TIME;
+use listener::Listener;
+use message::{Message, Post};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    net::SocketAddr,
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How often deadlines are looked at. Coarse, since they are seconds; each look costs one pass over the connections.
+const TICK: Duration = Duration::from_millis(500);
+/// How often a draining shard looks whether it is done.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// What live requests get to say their last word once the time for draining is over.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Which port a connection came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Clones and fetches.
+    Main,
+    /// The admin port.
+    Admin,
+}
+
+/// What a shard is given when it starts.
+pub struct Seat {
+    /// Its number, from 0.
+    pub index: usize,
+    /// What all shards share.
+    pub node: Arc<Node>,
+    /// The way to the other shards.
+    pub post: Post,
+    /// Its own messages.
+    pub inbox: flume::Receiver<Message>,
+    /// Its sockets.
+    pub listeners: Vec<(Door, Listener)>,
+    /// Its sign of life.
+    pub pulse: Pulse,
+}
+
+/// One shard's state.
+pub struct Shard {
+    /// Its number.
+    pub index: usize,
+    /// What all shards share.
+    pub node: Arc<Node>,
+    /// The way to the other shards.
+    pub post: Post,
+    /// Plans of the repositories that this shard owns.
+    pub owner: RefCell<Owner>,
+    wires: RefCell<HashMap<u64, Weak<Wire>>>,
+    wires_made: Cell<u64>,
+    live: Rc<Cell<u32>>,
+    pulse: Pulse,
+}
+
+/// A request under way; counts down when dropped.
+pub struct Live(Rc<Cell<u32>>);
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+impl Shard {
+    /// Counts a request that draining waits for.
+    pub fn begin_request(&self) -> Live {
+        self.live.set(self.live.get() + 1);
+        Live(self.live.clone())
+    }
+
+    fn visit(&self, now: Instant) {
+        let draining = self.node.stage.is_draining();
+        self.wires.borrow_mut().retain(|_, wire| match wire.upgrade() {
+            Some(wire) => {
+                wire.visit(now, draining);
+                true
+            }
+            None => false,
+        });
+    }
+
+    fn admit(self: &Rc<Self>, door: Door, stream: glommio::net::TcpStream, peer: SocketAddr) {
+        let wire = Rc::new(Wire::new(stream, peer));
+        // The admin port is not counted: it has to answer when the main port is full.
+        let entry = match door {
+            Door::Main => match self.node.admission.enter(peer.ip()) {
+                Some(entry) => Some(entry),
+                None => {
+                    tracing::debug!(%peer, "turned away: too many connections");
+                    task::spawn("turn away", async move {
+                        // One packet into an empty socket buffer: nothing waits here.
+                        let _ = wire.write_all(response::FULL).await;
+                    });
+                    return;
+                }
+            },
+            Door::Admin => None,
+        };
+        let number = self.wires_made.get();
+        self.wires_made.set(number + 1);
+        self.wires.borrow_mut().insert(number, Rc::downgrade(&wire));
+        let shard = self.clone();
+        task::spawn("connection", async move {
+            let _entry = entry;
+            connection::run(shard.clone(), wire, door).await;
+            shard.wires.borrow_mut().remove(&number);
+        });
+    }
+}
+
+/// The life of a shard: accepts, plans for what it owns, and ends when it has been told to drain and is done.
+pub async fn run(seat: Seat) {
+    let shard = Rc::new(Shard {
+        index: seat.index,
+        owner: RefCell::new(Owner::new(seat.node.workers.len())),
+        node: seat.node,
+        post: seat.post,
+        wires: RefCell::default(),
+        wires_made: Cell::new(0),
+        live: Rc::default(),
+        pulse: seat.pulse,
+    });
+    for (door, listener) in seat.listeners {
+        let shard = shard.clone();
+        task::spawn("accept", async move {
+            let accepting = shard.clone();
+            let accepted = listener.accept(|stream, peer| accepting.admit(door, stream, peer)).await;
+            if let Err(error) = accepted {
+                tracing::error!(shard = shard.index, %error, "no connections are accepted any more");
+            }
+        });
+    }
+    let ticking = shard.clone();
+    task::spawn("ticker", async move {
+        loop {
+            ticking.pulse.beat();
+            ticking.visit(Instant::now());
+            ticking.owner.borrow_mut().expire(Instant::now());
+            task::sleep(TICK).await;
+        }
+    });
+    while let Ok(message) = seat.inbox.recv_async().await {
+        match message {
+            Message::Plan(job) => shard.owner.borrow_mut().arrive(*job),
+            Message::PlanEnded(repository) => shard.owner.borrow_mut().ended(repository),
+            Message::Drain => {
+                let draining = shard.clone();
+                let post = shard.post.clone();
+                task::spawn("drain", async move {
+                    drain(&draining).await;
+                    post.send(draining.index, Message::End);
+                });
+                continue;
+            }
+            Message::End => return,
+        }
+        shard.owner.borrow_mut().dispatch(&shard.node.workers);
+    }
+}
+
+async fn drain(shard: &Shard) {
+    shard.visit(Instant::now());
+    let deadline = Instant::now() + DRAIN_TIME + LAST_WORDS;
+    while shard.live.get() > 0 && Instant::now() < deadline {
+        task::sleep(DRAIN_POLL).await;
+    }
+    if shard.live.get() > 0 {
+        tracing::warn!(shard = shard.index, live = shard.live.get(), "draining took too long; live requests are cut off");
+    }
+}

@@ -1,0 +1,166 @@
+//! Who may connect, and how many bytes of request bodies may be held: counters that all shards share, without a lock.
+//!
+//! Addresses are counted in a fixed number of buckets, hashed with a key of this process. Two addresses may share a
+//! bucket and its bound; that costs memory that does not grow, and needs bad luck and two busy addresses to be felt.
+
+use heliostat_core::limits::{
+    DESCRIPTORS_RESERVED, HTTP_CONNECTIONS_MAX, HTTP_CONNECTIONS_PER_ADDRESS_MAX, REQUEST_BYTES_IN_FLIGHT_MAX,
+};
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+const BUCKETS: usize = 1 << 14;
+
+/// The counters.
+pub struct Admission {
+    connections: AtomicU32,
+    connections_max: u32,
+    per_address_max: u32,
+    addresses: Box<[AtomicU32]>,
+    key: RandomState,
+    request_bytes: AtomicU64,
+}
+
+/// A connection that was let in; counts down when dropped.
+pub struct Entry {
+    admission: Arc<Admission>,
+    bucket: usize,
+}
+
+/// Bytes of one request's body that are held in memory; given back when dropped.
+pub struct Held {
+    admission: Arc<Admission>,
+    bytes: u64,
+}
+
+impl Admission {
+    /// Counters for a process that may have `descriptors` open.
+    pub fn new(descriptors: u64) -> Self {
+        let connections_max = u32::try_from(descriptors.saturating_sub(DESCRIPTORS_RESERVED))
+            .unwrap_or(u32::MAX)
+            .clamp(16, HTTP_CONNECTIONS_MAX);
+        Self {
+            connections: AtomicU32::new(0),
+            connections_max,
+            per_address_max: HTTP_CONNECTIONS_PER_ADDRESS_MAX.min(connections_max.div_ceil(2)),
+            addresses: (0..BUCKETS).map(|_| AtomicU32::new(0)).collect(),
+            key: RandomState::new(),
+            request_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Lets a connection from `address` in, or does not.
+    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Entry> {
+        let bucket = self.bucket(address);
+        if !count_up(&self.connections, self.connections_max) {
+            return None;
+        }
+        if !count_up(&self.addresses[bucket], self.per_address_max) {
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Entry { admission: self.clone(), bucket })
+    }
+
+    /// An account for the body of one request, empty.
+    pub fn hold(self: &Arc<Self>) -> Held {
+        Held { admission: self.clone(), bytes: 0 }
+    }
+
+    /// Connections now.
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    fn bucket(&self, address: IpAddr) -> usize {
+        let key = match address.to_canonical() {
+            IpAddr::V4(address) => u64::from(address.to_bits()),
+            // A /64 is one customer; its holder has all the addresses in it.
+            IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or(0) | 1 << 63,
+        };
+        usize::try_from(self.key.hash_one(key) % BUCKETS as u64).unwrap_or(0)
+    }
+}
+
+fn count_up(counter: &AtomicU32, max: u32) -> bool {
+    counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < max).then_some(n + 1)).is_ok()
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.admission.connections.fetch_sub(1, Ordering::Relaxed);
+        self.admission.addresses[self.bucket].fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Held {
+    /// Holds `bytes` altogether; false if all requests together would hold too much.
+    pub fn grow_to(&mut self, bytes: u64) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let held = &self.admission.request_bytes;
+        let grown = held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
+            n.checked_add(more).filter(|&n| n <= REQUEST_BYTES_IN_FLIGHT_MAX)
+        });
+        if grown.is_ok() {
+            self.bytes += more;
+        }
+        grown.is_ok()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.admission.request_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_bounded_in_all_and_per_address() {
+        let admission = Arc::new(Admission::new(DESCRIPTORS_RESERVED + 20));
+        let address = |n: u8| IpAddr::from([10, 0, 0, n]);
+        let mut held: Vec<_> = (0..10).map(|_| admission.enter(address(1)).expect("room")).collect();
+        assert!(admission.enter(address(1)).is_none(), "half of all is one address's share");
+        let mut n = 1;
+        while held.len() < 20 {
+            n += 1;
+            held.extend(admission.enter(address(n)));
+        }
+        assert!(admission.enter(address(250)).is_none());
+        held.truncate(5);
+        assert!(admission.enter(address(1)).is_some());
+        drop(held);
+        assert_eq!(admission.connections(), 0);
+        assert!(admission.addresses.iter().all(|n| n.load(Ordering::Relaxed) == 0));
+    }
+
+    #[test]
+    fn neighbours_in_ipv6_are_one_address() {
+        let admission = Admission::new(u64::MAX);
+        let bucket = |text: &str| admission.bucket(text.parse().unwrap());
+        assert_eq!(bucket("2001:db8::1"), bucket("2001:db8::ffff:2"));
+        assert_eq!(bucket("::ffff:10.0.0.1"), bucket("10.0.0.1"));
+    }
+
+    #[test]
+    fn request_bytes_are_bounded_together() {
+        let admission = Arc::new(Admission::new(1_000));
+        let (mut a, mut b) = (admission.hold(), admission.hold());
+        assert!(a.grow_to(REQUEST_BYTES_IN_FLIGHT_MAX - 10) && b.grow_to(10) && b.grow_to(10));
+        assert!(!b.grow_to(11));
+        drop(a);
+        assert!(b.grow_to(11));
+        drop(b);
+        assert_eq!(admission.request_bytes.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,340 @@
+//! One request and its answer, on a connection that may carry more: the body is asked for and read here, the answer is
+//! framed here, and here it is decided whether the connection can be used again.
+//!
+//! It can when the request has been read to its end, or what is left of it is small enough to be read and dropped.
+
+use super::{
+    admission::Held,
+    body::{Body, BodyError},
+    head::{Coding, Framing, Head, Method},
+    patience::Patience,
+    response::{Length, Response, head},
+    wire::{Awaited, READ_BYTES, Wire},
+};
+use crate::shard::{Shard, task};
+use heliostat_core::limits::{
+    ANSWER_BUFFER_BYTES, HTTP_ANSWER_BYTES_PER_SECOND_MIN, HTTP_ANSWER_TIME, HTTP_BODY_BYTES_PER_SECOND_MIN,
+    HTTP_DISCARD_BYTES_MAX, REQUEST_BYTES_MAX,
+};
+use std::{
+    borrow::Cow,
+    io,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+/// A request being answered.
+pub struct Exchange<'c> {
+    /// The shard that accepted the connection.
+    pub shard: &'c Rc<Shard>,
+    /// The request's head.
+    pub head: Head,
+    /// What the log will say of it.
+    pub record: Record,
+    wire: &'c Wire,
+    /// Bytes read from the socket that nobody has taken yet: of this body, or of requests behind it.
+    input: &'c mut Vec<u8>,
+    body: Body,
+    held: Held,
+    continued: bool,
+    keep: bool,
+}
+
+/// What the log says of a request.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// What was asked for: `info/refs`, `ls-refs`, `fetch`, `status`, …
+    pub operation: &'static str,
+    /// Of which repository.
+    pub repository: Option<String>,
+    /// The status that was answered.
+    pub status: u16,
+    /// `Heliostat-Cache`.
+    pub cache: Option<&'static str>,
+    /// `Heliostat-Freshness`.
+    pub freshness: Option<&'static str>,
+    /// `Heliostat-Generation`.
+    pub generation: Option<String>,
+    /// Why it failed, for the operator.
+    pub error: Option<String>,
+}
+
+/// Why a request's body could not be read: there is nobody to answer, or there is something to answer.
+pub enum Unread {
+    /// The connection is gone.
+    Gone(io::Error),
+    /// Say this and close.
+    Refused(Response),
+}
+
+impl<'c> Exchange<'c> {
+    /// Begins with a parsed head; `input` holds what followed it.
+    pub fn new(shard: &'c Rc<Shard>, wire: &'c Wire, input: &'c mut Vec<u8>, head: Head) -> Self {
+        wire.wait_for(Awaited::Answer, Patience::ENDLESS);
+        let body = Body::new(head.framing, head.coding);
+        let keep = head.keep_alive && !shard.node.stage.is_draining();
+        let held = shard.node.admission.hold();
+        Self { shard, record: Record::default(), wire, input, body, held, continued: !head.expects_continue, keep, head }
+    }
+
+    /// Whether the connection can carry another request.
+    pub fn keeps_connection(&self) -> bool {
+        self.keep
+    }
+
+    /// Whether bytes of the request are still on their way: closing right now could destroy the answer before it is
+    /// read (a reset overtakes data).
+    pub fn has_unread_body(&self) -> bool {
+        !self.body.is_complete()
+    }
+
+    /// Reads the whole body into `sink`, inflated, under all limits.
+    pub async fn read_body(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<(), Unread> {
+        if self.head.coding == Coding::Unknown {
+            return Err(self.refuse(Response::text(415, "only gzip is understood as Content-Encoding")));
+        }
+        if self.body.announces_too_much() {
+            return Err(self.too_large());
+        }
+        if !self.continued {
+            self.continued = true;
+            self.wire.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(Unread::Gone)?;
+        }
+        let patience = Patience::pace(Instant::now(), HTTP_BODY_BYTES_PER_SECOND_MIN, HTTP_ANSWER_TIME);
+        self.wire.wait_for(Awaited::Body, patience);
+        while !self.body.is_complete() {
+            if self.input.is_empty() && self.wire.read(self.input).await.map_err(Unread::Gone)? == 0 {
+                return Err(if self.wire.is_expired() {
+                    self.refuse(Response::text(408, "the request's body came too slowly"))
+                } else {
+                    Unread::Gone(io::ErrorKind::UnexpectedEof.into())
+                });
+            }
+            let piece = self.input.len().min(READ_BYTES);
+            let taken = self.body.feed(&self.input[..piece], sink).map_err(|error| self.body_error(error))?;
+            self.input.drain(..taken);
+            if !self.held.grow_to(self.body.given()) {
+                return Err(self.refuse(Response::unavailable(5, "too many large requests at once, try again")));
+            }
+            task::yield_if_needed().await;
+        }
+        self.body.finish(sink).map_err(|error| self.body_error(error))?;
+        self.wire.wait_for(Awaited::Answer, Patience::ENDLESS);
+        Ok(())
+    }
+
+    /// Sends a small, complete answer.
+    pub async fn respond(&mut self, response: Response) -> io::Result<()> {
+        self.record.status = response.status;
+        self.settle_body().await?;
+        self.wait_for_reader();
+        let length = Length::Known(response.body.len());
+        let mut bytes = head(response.status, &response.headers, length, !self.keep);
+        if self.head.method != Method::Head {
+            bytes.extend_from_slice(&response.body);
+        }
+        self.wire.write_all(&bytes).await
+    }
+
+    /// Begins an answer whose body comes in pieces.
+    pub async fn begin(
+        &mut self,
+        status: u16,
+        headers: &[(&'static str, Cow<'static, str>)],
+    ) -> io::Result<Answer<'_, 'c>> {
+        self.record.status = status;
+        self.settle_body().await?;
+        let length = if self.head.http_1_0 { Length::UntilClose } else { Length::Chunked };
+        if length == Length::UntilClose {
+            self.keep = false;
+        }
+        self.wait_for_reader();
+        // The head goes out with the first bytes of the body.
+        let mut buffer = Vec::with_capacity(1 << 10);
+        buffer.extend(head(status, headers, length, !self.keep));
+        let mute = self.head.method == Method::Head;
+        let body_starts = buffer.len();
+        let mut answer = Answer { exchange: self, buffer, body_starts, chunked: length == Length::Chunked, mute };
+        answer.open_chunk();
+        Ok(answer)
+    }
+
+    /// Decides what becomes of the part of the body that nobody has read, before the head of the answer says whether
+    /// the connection closes.
+    async fn settle_body(&mut self) -> io::Result<()> {
+        const SMALL: u64 = READ_BYTES as u64;
+        if self.body.is_complete() || !self.keep {
+            return Ok(());
+        }
+        let small = matches!(self.head.framing, Framing::Length(length) if length <= SMALL);
+        // A peer that was not told to continue may or may not send the body: what comes next can't be told apart.
+        if !small || !self.continued {
+            self.keep = false;
+            return Ok(());
+        }
+        // Read raw: what it would inflate to does not matter any more.
+        self.body = Body::new(self.head.framing, Coding::Identity);
+        let patience = Patience::pace(Instant::now(), HTTP_BODY_BYTES_PER_SECOND_MIN, HTTP_ANSWER_TIME);
+        self.wire.wait_for(Awaited::Body, patience);
+        while !self.body.is_complete() {
+            if self.input.is_empty() && self.wire.read(self.input).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            match self.body.feed(self.input, &mut |_| ()) {
+                Ok(taken) => drop(self.input.drain(..taken)),
+                Err(_) => return Err(io::ErrorKind::InvalidData.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_for_reader(&self) {
+        let pace = Patience::pace(Instant::now(), HTTP_ANSWER_BYTES_PER_SECOND_MIN, HTTP_ANSWER_TIME);
+        self.wire.wait_for(Awaited::Answer, pace);
+    }
+
+    fn body_error(&mut self, error: BodyError) -> Unread {
+        match error {
+            BodyError::Malformed(why) => self.refuse(Response::text(400, why)),
+            BodyError::TooLarge => self.too_large(),
+        }
+    }
+
+    fn too_large(&mut self) -> Unread {
+        self.refuse(Response::text(
+            413,
+            format_args!("the request is too large: at most {REQUEST_BYTES_MAX} bytes, and not a bomb"),
+        ))
+    }
+
+    fn refuse(&mut self, response: Response) -> Unread {
+        self.keep = false;
+        Unread::Refused(response)
+    }
+}
+
+/// A body on its way out, in pieces. Dropped before [`Answer::finish`], it ends without its last chunk: the client sees
+/// that it is not whole.
+pub struct Answer<'e, 'c> {
+    exchange: &'e mut Exchange<'c>,
+    buffer: Vec<u8>,
+    /// Where the payload of the chunk being gathered begins in `buffer`, behind its size.
+    body_starts: usize,
+    chunked: bool,
+    /// An answer to HEAD has no body.
+    mute: bool,
+}
+
+/// `00ffff\r\n`: as many digits as [`ANSWER_BUFFER_BYTES`] and one piece more can need.
+const CHUNK_SIZE_BYTES: usize = 8;
+
+impl Answer<'_, '_> {
+    /// Adds `bytes`, sending when enough have been gathered.
+    pub async fn push(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        if self.mute {
+            return Ok(());
+        }
+        while !bytes.is_empty() {
+            let room = ANSWER_BUFFER_BYTES.saturating_sub(self.buffer.len() - self.body_starts);
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.buffer.extend_from_slice(now);
+            bytes = later;
+            if !bytes.is_empty() {
+                self.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what has been gathered.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.len() > self.body_starts {
+            self.close_chunk();
+            self.exchange.wire.write_all(&self.buffer).await?;
+            self.buffer.clear();
+            self.open_chunk();
+        }
+        Ok(())
+    }
+
+    /// Ends a whole answer.
+    pub async fn finish(mut self) -> io::Result<()> {
+        self.close_chunk();
+        if self.chunked && !self.mute {
+            self.buffer.extend_from_slice(b"0\r\n\r\n");
+        }
+        self.exchange.wire.write_all(&self.buffer).await
+    }
+
+    /// Ends an answer that is not whole: what was gathered is sent, the last chunk is not, and the connection closes.
+    pub async fn abandon(mut self) -> io::Result<()> {
+        self.exchange.keep = false;
+        self.close_chunk();
+        self.exchange.wire.write_all(&self.buffer).await
+    }
+
+    /// Ready when the client has gone away. What it sends meanwhile is kept for the next request, up to a point.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let exchange = &mut *self.exchange;
+        if exchange.input.len() >= HTTP_DISCARD_BYTES_MAX {
+            return Poll::Pending;
+        }
+        match exchange.wire.poll_read(cx, exchange.input) {
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(_)) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// What the log will say of the request.
+    pub fn record(&mut self) -> &mut Record {
+        &mut self.exchange.record
+    }
+
+    /// The shard that accepted the connection.
+    pub fn shard(&self) -> &Rc<Shard> {
+        self.exchange.shard
+    }
+
+    /// We are at work and the client is not to blame for the silence; or it is its turn again.
+    pub fn at_work(&mut self, at_work: bool) {
+        if at_work {
+            self.exchange.wire.wait_for(Awaited::Answer, Patience::ENDLESS);
+        } else {
+            self.exchange.wait_for_reader();
+        }
+    }
+
+    fn open_chunk(&mut self) {
+        if self.chunked && !self.mute {
+            self.buffer.extend_from_slice(&[b'0'; CHUNK_SIZE_BYTES - 2]);
+            self.buffer.extend_from_slice(b"\r\n");
+        }
+        self.body_starts = self.buffer.len();
+    }
+
+    /// Writes the size in front of the gathered payload and the line end behind it; removes an empty chunk's frame.
+    fn close_chunk(&mut self) {
+        if !self.chunked || self.mute {
+            return;
+        }
+        let payload = self.buffer.len() - self.body_starts;
+        let frame = self.body_starts - CHUNK_SIZE_BYTES;
+        if payload == 0 {
+            self.buffer.truncate(frame);
+            return;
+        }
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let digits = CHUNK_SIZE_BYTES - 2;
+        for (place, digit) in self.buffer[frame..frame + digits].iter_mut().rev().enumerate() {
+            *digit = HEX[payload >> (4 * place) & 15];
+        }
+        self.buffer.extend_from_slice(b"\r\n");
+    }
+}
+
+const _: () = assert!(ANSWER_BUFFER_BYTES < 1 << (4 * (CHUNK_SIZE_BYTES - 2)));

@@ -1,0 +1,253 @@
+//! What a request target names: pure, from bytes to one of a closed list of routes.
+//!
+//! Percent-decoding happens once and here. A path that is not a [`RepositoryPath`] is [`Route::Unknown`], answered with
+//! the very bytes of a repository that does not exist. Which repository-internal files there are at the other end is not
+//! looked up: those names are refused whatever stands before them, as `git http-backend` does without `http.getanyfile`.
+
+use heliostat_core::RepositoryPath;
+
+/// A service that a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// `git-upload-pack`: clone and fetch.
+    UploadPack,
+    /// `git-receive-pack`: push.
+    ReceivePack,
+    /// None named: the dumb protocol.
+    Dumb,
+    /// Any other.
+    Other,
+}
+
+/// Where a request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `GET /status`.
+    Status,
+    /// `GET {path}/info/refs?service=…`.
+    InfoRefs(RepositoryPath, Service),
+    /// `POST {path}/git-upload-pack`.
+    UploadPack(RepositoryPath),
+    /// `POST {path}/git-receive-pack`.
+    ReceivePack(RepositoryPath),
+    /// A file of a repository: the dumb protocol, or something that is nobody's business.
+    File,
+    /// Admin port: `POST /api/v1/repositories/{path}/sync`.
+    Sync(RepositoryPath),
+    /// Nothing that exists here.
+    Unknown,
+}
+
+/// The main port's route for `target` (origin form).
+pub fn route(target: &str) -> Route {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if path == "/status" {
+        return Route::Status;
+    }
+    let Some(path) = percent_decode(path) else {
+        return Route::Unknown;
+    };
+    let Some(path) = path.strip_prefix(b"/") else {
+        return Route::Unknown;
+    };
+    let below = |suffix: &str| path.strip_suffix(suffix.as_bytes()).and_then(|path| RepositoryPath::new(path).ok());
+    if path.ends_with(b"/info/refs") {
+        below("/info/refs").map_or(Route::Unknown, |path| Route::InfoRefs(path, service(query)))
+    } else if path.ends_with(b"/git-upload-pack") {
+        below("/git-upload-pack").map_or(Route::Unknown, Route::UploadPack)
+    } else if path.ends_with(b"/git-receive-pack") {
+        below("/git-receive-pack").map_or(Route::Unknown, Route::ReceivePack)
+    } else if RepositoryPath::new(path).is_ok_and(|path| is_file_of_a_repository(path.as_str())) {
+        Route::File
+    } else {
+        Route::Unknown
+    }
+}
+
+/// The admin port's route for `target`.
+pub fn admin_route(target: &str) -> Route {
+    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    if path == "/status" {
+        return Route::Status;
+    }
+    path.strip_prefix("/api/v1/repositories/")
+        .and_then(|rest| rest.strip_suffix("/sync"))
+        .and_then(percent_decode)
+        .and_then(|path| RepositoryPath::new(&path).ok())
+        .map_or(Route::Unknown, Route::Sync)
+}
+
+/// A repository path as it stands in a request target, without its leading slash: decoded once and checked.
+pub fn repo_path(encoded: &str) -> Option<RepositoryPath> {
+    percent_decode(encoded).and_then(|path| RepositoryPath::new(&path).ok())
+}
+
+/// Decodes `%XX` once. An encoded slash or backslash is refused: proxies and servers read it differently, so that a
+/// rule of the one may not hold at the other. So is a `%` that begins no pair of digits.
+fn percent_decode(text: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let high = char::from(bytes.next()?).to_digit(16)?;
+                let low = char::from(bytes.next()?).to_digit(16)?;
+                match u8::try_from(high << 4 | low).ok()? {
+                    b'/' | b'\\' => return None,
+                    byte => byte,
+                }
+            }
+            b'#' => return None,
+            byte => byte,
+        });
+    }
+    Some(decoded)
+}
+
+fn service(query: &str) -> Service {
+    let mut services = query.split('&').filter_map(|parameter| parameter.strip_prefix("service="));
+    match (services.next(), services.next()) {
+        (None, _) => Service::Dumb,
+        (Some("git-upload-pack"), None) => Service::UploadPack,
+        (Some("git-receive-pack"), None) => Service::ReceivePack,
+        _ => Service::Other,
+    }
+}
+
+fn is_file_of_a_repository(path: &str) -> bool {
+    const FILES: [&str; 9] = [
+        "HEAD",
+        "FETCH_HEAD",
+        "ORIG_HEAD",
+        "config",
+        "config.worktree",
+        "description",
+        "packed-refs",
+        "index",
+        "shallow",
+    ];
+    const FOLDERS: [&str; 6] = ["objects", "refs", "hooks", "info", "logs", "modules"];
+    let mut components = path.split('/').skip(1);
+    let last = path.rsplit('/').next().unwrap_or_default();
+    // Large-file clients ask below `info/lfs` and read 403 as "log in"; there is no such thing here.
+    if path.contains("/info/lfs") {
+        return false;
+    }
+    components.any(|component| FOLDERS.contains(&component)) || (path.contains('/') && FILES.contains(&last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn path(text: &str) -> RepositoryPath {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn routes() {
+        use Service::{Dumb, Other, ReceivePack, UploadPack};
+        let cases = [
+            ("/status", Route::Status),
+            ("/status?verbose", Route::Status),
+            ("/team/app.git/info/refs?service=git-upload-pack", Route::InfoRefs(path("team/app.git"), UploadPack)),
+            ("/team/app/info/refs?x=y&service=git-receive-pack", Route::InfoRefs(path("team/app"), ReceivePack)),
+            ("/app/info/refs", Route::InfoRefs(path("app"), Dumb)),
+            ("/app/info/refs?service=git-upload-archive", Route::InfoRefs(path("app"), Other)),
+            ("/app/info/refs?service=git-upload-pack&service=git-receive-pack", Route::InfoRefs(path("app"), Other)),
+            ("/a%20b/git-upload-pack", Route::UploadPack(path("a b"))),
+            ("/app%252egit/git-upload-pack", Route::UploadPack(path("app%2egit"))),
+            ("/app/git-receive-pack", Route::ReceivePack(path("app"))),
+            (
+                "/objects/app.git/info/refs?service=git-upload-pack",
+                Route::InfoRefs(path("objects/app.git"), UploadPack),
+            ),
+            ("/app.git/HEAD", Route::File),
+            ("/app.git/config", Route::File),
+            ("/app.git/objects/info/packs", Route::File),
+            ("/app.git/objects/info/alternates", Route::File),
+            ("/app.git/objects/pack/pack-0123456789012345678901234567890123456789.pack", Route::File),
+            ("/app.git/refs/heads/main", Route::File),
+            ("/", Route::Unknown),
+            ("/app.git", Route::Unknown),
+            ("/config", Route::Unknown),
+            ("/app.git/info/lfs/objects/batch", Route::Unknown),
+            ("/info/refs?service=git-upload-pack", Route::Unknown),
+            ("//info/refs?service=git-upload-pack", Route::Unknown),
+        ];
+        for (target, expected) in cases {
+            assert_eq!(route(target), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn paths_that_lead_elsewhere_are_unknown() {
+        for encoded in [
+            "../app",
+            "a/../b",
+            "a/..",
+            "%2e%2e/app",
+            "a/%2E%2E/b",
+            ".",
+            "a/./b",
+            "a//b",
+            "/app",
+            "~root/app",
+            "a%00b",
+            "a%0ab",
+            "a%5cb",
+            "a\\b",
+            "a%2fb",
+            "a%",
+            "a%2",
+            "a%zz",
+            "a%1b[2J",
+            "-a",
+            "%ff",
+            "a#b",
+        ] {
+            assert_eq!(repo_path(encoded), None, "{encoded}");
+            for suffix in ["/info/refs?service=git-upload-pack", "/git-upload-pack", "/HEAD", "/objects/info/packs"] {
+                assert_eq!(route(&format!("/{encoded}{suffix}")), Route::Unknown, "{encoded}{suffix}");
+            }
+        }
+        let long = "a/".repeat(600);
+        assert_eq!(route(&format!("/{long}b/git-upload-pack")), Route::Unknown);
+    }
+
+    #[test]
+    fn admin_routes() {
+        assert_eq!(admin_route("/status"), Route::Status);
+        assert_eq!(admin_route("/api/v1/repositories/team/a%20b.git/sync"), Route::Sync(path("team/a b.git")));
+        for unknown in [
+            "/api/v1/repositories//sync",
+            "/api/v1/repositories/../sync",
+            "/api/v1/repositories/a",
+            "/a/git-upload-pack",
+        ] {
+            assert_eq!(admin_route(unknown), Route::Unknown, "{unknown}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_spelling_of_a_path_is_that_path(name in "[a-z]{1,5}(/[a-z. ü]{1,5}x){0,3}", mask in any::<u64>()) {
+            let mut encoded = String::new();
+            for (at, byte) in name.bytes().enumerate() {
+                if byte != b'/' && (!byte.is_ascii() || byte == b' ' || mask >> (at % 64) & 1 == 1) {
+                    encoded.push_str(&format!("%{byte:02x}"));
+                } else {
+                    encoded.push(char::from(byte));
+                }
+            }
+            prop_assert_eq!(repo_path(&encoded).map(|path| path.as_str().to_owned()), Some(name));
+        }
+
+        #[test]
+        fn no_target_panics(target in "[ -~]{0,40}") {
+            let _ = route(&target);
+            let _ = admin_route(&target);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What all shards share: configuration, the mirrored repositories, the counters, the workers.
+
+use super::workers::Workers;
+use crate::{config::Config, http::admission::Admission, shard::drain::Stage, sync::Syncs};
+use heliostat_core::{
+    RepositoryPath,
+    protocol::{FilterRules, Policy, Unborn, WantPolicy},
+    store::Store,
+};
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// One per process.
+pub struct Node {
+    /// What the operator asked for.
+    pub config: Config,
+    /// Where the node stands.
+    pub stage: Stage,
+    /// Who may connect.
+    pub admission: Arc<Admission>,
+    /// Who plans.
+    pub workers: Workers,
+    /// What is offered to clients.
+    pub policy: Policy,
+    /// When the process started.
+    pub started: Instant,
+    /// The repositories, once they are loaded.
+    mirrors: OnceLock<Mirrors>,
+    /// Requests under way on all shards.
+    live: AtomicU32,
+}
+
+/// The mirrored repositories, and what keeps them equal to the upstream.
+pub struct Mirrors {
+    /// What is on disk.
+    pub store: Arc<Store>,
+    /// What asks the upstream.
+    pub syncs: Syncs,
+}
+
+impl Node {
+    /// A node that does not serve yet.
+    pub fn new(config: Config, admission: Admission, workers: Workers) -> Self {
+        Self {
+            config,
+            stage: Stage::default(),
+            admission: Arc::new(admission),
+            workers,
+            policy: policy(),
+            started: Instant::now(),
+            mirrors: OnceLock::new(),
+            live: AtomicU32::new(0),
+        }
+    }
+
+    /// The repositories; `None` while they are being loaded.
+    pub fn mirrors(&self) -> Option<&Mirrors> {
+        self.mirrors.get()
+    }
+
+    /// Hands over the loaded repositories: from now on they are served.
+    pub fn serve(&self, mirrors: Mirrors) {
+        // Called once, by the thread that loads.
+        let _ = self.mirrors.set(mirrors);
+        self.stage.advance(crate::shard::drain::State::Serving);
+    }
+
+    /// How long a client may wait for the upstream's word on `path`.
+    pub fn wait(&self, path: &RepositoryPath) -> Duration {
+        /// For a path that no rule mirrors: `confirm` says so at once.
+        const UNRULED: Duration = Duration::from_secs(20);
+        self.config.rule(path.as_str()).map_or(UNRULED, |rule| rule.wait)
+    }
+
+    /// Requests under way.
+    pub fn live(&self) -> u32 {
+        self.live.load(Ordering::Acquire)
+    }
+
+    /// Counts a request that draining waits for.
+    pub fn begin_request(self: &Arc<Self>) -> Live {
+        self.live.fetch_add(1, Ordering::AcqRel);
+        Live(self.clone())
+    }
+}
+
+/// A request under way; counts down when dropped.
+pub struct Live(Arc<Node>);
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.live.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The mirror's policy (`ARCHITECTURE.md`, what is offered).
+fn policy() -> Policy {
+    Policy {
+        wants: WantPolicy::Recent,
+        agent: concat!("heliostat/", env!("CARGO_PKG_VERSION")).into(),
+        unborn: Unborn::Advertise,
+        ..todo_policy()
+    }
+}

@@ -1,0 +1,144 @@
+//! Listening sockets, bound on the main thread, one per shard on a shared port, and the loop that accepts from one.
+//!
+//! Promises: no connection is lost by a dropped `accept` (the loop is the only one to accept, and nothing cancels it);
+//! the loop ends when [`Stop::stop`] shuts the socket down; a process out of descriptors answers 503 instead of
+//! leaving the caller in the queue.
+
+use super::task::sleep;
+use glommio::net::{TcpListener, TcpStream};
+use rustix::{
+    io::{Errno, FdFlags, fcntl_setfd},
+    net::{SocketFlags, accept_with},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    io,
+    net::{Shutdown, SocketAddr},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd},
+    time::Duration,
+};
+
+/// Connections that the kernel may hold before they are accepted; it lowers this to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+/// Pause after an `accept` that failed for want of something.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A bound socket that is not in any executor yet.
+pub struct Listener {
+    socket: Socket,
+}
+
+/// Ends the accept loop of a [`Listener`], from any thread.
+pub struct Stop {
+    socket: Socket,
+}
+
+impl Listener {
+    /// `count` sockets on one address: with port 0 the first gets a free port and the others the same one.
+    pub fn bind(address: SocketAddr, count: usize) -> io::Result<(Vec<Self>, SocketAddr)> {
+        let mut bound = address;
+        let mut listeners = Vec::with_capacity(count);
+        for _ in 0..count {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+            if address.is_ipv6() {
+                socket.set_only_v6(true)?;
+            }
+            // Without it a restart has to wait until the old connections' sockets are gone.
+            socket.set_reuse_address(true)?;
+            if listeners.is_empty() {
+                refuse_shared_port(address)?;
+            }
+            socket.set_reuse_port(true)?;
+            socket.bind(&bound.into())?;
+            if bound.port() == 0 {
+                bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+            }
+            listeners.push(Self { socket });
+        }
+        // Listening begins when all are bound, so that no connection lands in the queue of a socket that is given up.
+        for listener in &listeners {
+            listener.socket.listen(BACKLOG)?;
+        }
+        Ok((listeners, bound))
+    }
+
+    /// The handle that ends the accept loop.
+    pub fn stop(&self) -> io::Result<Stop> {
+        Ok(Stop { socket: self.socket.try_clone()? })
+    }
+
+    /// Accepts until stopped. Runs in the executor of the calling thread; `serve` gets each connection and its peer.
+    pub async fn accept(self, mut serve: impl FnMut(TcpStream, SocketAddr)) -> io::Result<()> {
+        let spare = self.socket.try_clone()?;
+        let mut reserve = Some(reserve()?);
+        // SAFETY: `into_raw_fd` gives up ownership of an open, listening socket, and `TcpListener` becomes its only owner.
+        let listener = unsafe { TcpListener::from_raw_fd(self.socket.into_raw_fd()) };
+        loop {
+            match listener.shared_accept().await {
+                Ok(accepted) => {
+                    // Bound at once: what `accept` returns is a bare number that nobody closes.
+                    let stream = accepted.bind_to_executor();
+                    close_on_exec(&stream);
+                    if let Ok(peer) = stream.peer_addr() {
+                        serve(stream, peer);
+                    }
+                }
+                Err(error) => match Errno::from_io_error(&io::Error::from(error)) {
+                    Some(Errno::INVAL) => return Ok(()),
+                    Some(Errno::MFILE | Errno::NFILE) => {
+                        drop(reserve.take());
+                        turn_away(&spare);
+                        reserve = self::reserve().ok();
+                        sleep(PAUSE).await;
+                    }
+                    Some(Errno::NOBUFS | Errno::NOMEM) => sleep(PAUSE).await,
+                    // The peer went away before it was accepted, or a network error that belongs to it.
+                    _ => super::task::yield_if_needed().await,
+                },
+            }
+        }
+    }
+}
+
+impl Stop {
+    /// No connection is accepted from now on: the pending `accept` returns EINVAL.
+    pub fn stop(&self) {
+        // Fails only if it has been shut down already.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+/// SO_REUSEPORT would let a second process of the same user share the port and take half of the connections; a socket
+/// without it finds out.
+fn refuse_shared_port(address: SocketAddr) -> io::Result<()> {
+    if address.port() == 0 {
+        return Ok(());
+    }
+    let probe = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        probe.set_only_v6(true)?;
+    }
+    probe.set_reuse_address(true)?;
+    probe.bind(&address.into())
+}
+
+fn reserve() -> io::Result<OwnedFd> {
+    std::fs::File::open("/dev/null").map(OwnedFd::from)
+}
+
+/// With the reserve descriptor just freed: takes one waiting connection and says that the server is full.
+fn turn_away(listener: &Socket) {
+    if listener.set_nonblocking(true).is_err() {
+        return;
+    }
+    if let Ok(peer) = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+        let _ = rustix::io::write(&peer, crate::http::response::FULL);
+    }
+    let _ = listener.set_nonblocking(false);
+}
+
+fn close_on_exec(stream: &TcpStream) {
+    // SAFETY: the descriptor is open for as long as `stream` is borrowed, which is longer than this call.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+    let _ = fcntl_setfd(descriptor, FdFlags::CLOEXEC);
+}

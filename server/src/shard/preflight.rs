@@ -1,0 +1,158 @@
+//! Whether this machine lets us run, asked before the runtime asks: glommio panics or exits where the kernel says no.
+//!
+//! Containers are where it does: their default seccomp profiles forbid `io_uring`, and their memory-lock limit is
+//! small. The answer is in words, with what to do, and `serve` ends with exit code 78 (EX_CONFIG).
+
+use io_uring::{IoUring, Probe, opcode};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::{fmt, io};
+
+/// What glommio demands of the soft `RLIMIT_MEMLOCK`, in bytes, whatever it really locks.
+const MEMORY_LOCK_BYTES_MIN: u64 = 512 << 10;
+/// glommio's default depth of a ring, so that the kernel is asked for what it will be asked for later.
+const RING_ENTRIES: u32 = 128;
+
+/// Why no shard can run here.
+#[derive(Debug)]
+pub enum Refusal {
+    /// `io_uring_setup` was refused.
+    Uring {
+        /// What the kernel said.
+        error: io::Error,
+        /// `kernel.io_uring_disabled`, if the kernel has it: 0 allowed, 1 for a group only, 2 for nobody.
+        disabled: Option<u8>,
+    },
+    /// The kernel lacks an operation.
+    Kernel {
+        /// Which.
+        operation: &'static str,
+    },
+    /// The memory-lock limit is too low.
+    MemoryLock {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+}
+
+/// Raises what may be raised without privileges: the soft limits of locked memory and of descriptors to their hard ones.
+pub fn raise_limits() {
+    for resource in [Resource::Memlock, Resource::Nofile] {
+        let mut limit = getrlimit(resource);
+        if limit.current != limit.maximum {
+            limit.current = limit.maximum;
+            // A refusal is found by the checks below, which say so in words.
+            let _ = setrlimit(resource, limit);
+        }
+    }
+}
+
+/// How many descriptors this process may have open.
+pub fn descriptors_max() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Asks the kernel for a ring as the runtime will, and looks at the memory-lock limit.
+pub fn check() -> Result<(), Refusal> {
+    check_memory_lock(getrlimit(Resource::Memlock).current)?;
+    let refused = |error| Refusal::Uring { error, disabled: disabled() };
+    let ring = IoUring::new(RING_ENTRIES).map_err(refused)?;
+    let mut probe = Probe::new();
+    ring.submitter().register_probe(&mut probe).map_err(refused)?;
+    let needed = [
+        ("accept", opcode::Accept::CODE),
+        ("connect", opcode::Connect::CODE),
+        ("poll", opcode::PollAdd::CODE),
+        ("read", opcode::Read::CODE),
+        ("recv", opcode::Recv::CODE),
+        ("send", opcode::Send::CODE),
+        ("statx", opcode::Statx::CODE),
+        ("timeout", opcode::Timeout::CODE),
+        ("link timeout", opcode::LinkTimeout::CODE),
+    ];
+    match needed.iter().find(|(_, code)| !probe.is_supported(*code)) {
+        Some((operation, _)) => Err(Refusal::Kernel { operation }),
+        None => Ok(()),
+    }
+}
+
+fn check_memory_lock(limit: Option<u64>) -> Result<(), Refusal> {
+    match limit {
+        Some(limit) if limit < MEMORY_LOCK_BYTES_MIN => Err(Refusal::MemoryLock { limit }),
+        _ => Ok(()),
+    }
+}
+
+fn disabled() -> Option<u8> {
+    std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?.trim().parse().ok()
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uring { error, disabled: Some(mode @ 1..) } => write!(
+                f,
+                "the kernel refuses io_uring ({error}): kernel.io_uring_disabled is {mode}; \
+                 set it to 0 (sysctl kernel.io_uring_disabled=0)"
+            ),
+            Self::Uring { error, .. } if error.raw_os_error() == Some(rustix::io::Errno::NOSYS.raw_os_error()) => write!(
+                f,
+                "there is no io_uring here ({error}): the kernel is older than 5.8 or built without it, or a seccomp \
+                 profile hides it; in a container allow io_uring_setup, io_uring_enter and io_uring_register"
+            ),
+            Self::Uring { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => write!(
+                f,
+                "io_uring is forbidden here ({error}), as the default seccomp profiles of container runtimes do; \
+                 allow io_uring_setup, io_uring_enter and io_uring_register \
+                 (docker, podman: --security-opt seccomp=PROFILE.json)"
+            ),
+            Self::Uring { error, .. } if error.kind() == io::ErrorKind::OutOfMemory => write!(
+                f,
+                "io_uring got no memory ({error}): raise the memory-lock limit \
+                 (ulimit -l, LimitMEMLOCK= in systemd, --ulimit memlock= in a container runtime)"
+            ),
+            Self::Uring { error, .. } => write!(f, "io_uring can't be set up here: {error}"),
+            Self::Kernel { operation } => {
+                write!(f, "the kernel's io_uring lacks the operation '{operation}': Linux 5.8 or newer is needed")
+            }
+            Self::MemoryLock { limit } => write!(
+                f,
+                "the memory-lock limit is {} KiB and {} KiB are needed: raise it \
+                 (ulimit -l, LimitMEMLOCK= in systemd, --ulimit memlock= in a container runtime)",
+                limit >> 10,
+                MEMORY_LOCK_BYTES_MIN >> 10
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_that_the_runtime_demands_is_looked_at() {
+        assert!(check_memory_lock(None).is_ok());
+        assert!(check_memory_lock(Some(MEMORY_LOCK_BYTES_MIN)).is_ok());
+        let refusal = check_memory_lock(Some(64 << 10)).unwrap_err();
+        assert!(refusal.to_string().contains("memory-lock limit is 64 KiB and 512 KiB are needed"), "{refusal}");
+    }
+
+    #[test]
+    fn every_refusal_says_what_to_do() {
+        let uring = |errno: rustix::io::Errno, disabled| {
+            Refusal::Uring { error: errno.into(), disabled }.to_string()
+        };
+        use rustix::io::Errno;
+        for (text, advice) in [
+            (uring(Errno::PERM, Some(2)), "sysctl kernel.io_uring_disabled=0"),
+            (uring(Errno::PERM, Some(0)), "seccomp"),
+            (uring(Errno::NOSYS, None), "older than 5.8"),
+            (uring(Errno::NOMEM, None), "ulimit -l"),
+            (uring(Errno::MFILE, None), "can't be set up"),
+        ] {
+            assert!(text.contains(advice), "{text}");
+        }
+    }
+}
