@@ -1,1 +1,50 @@
-//! The admin port: status, and the API that the command line speaks.
+//! The admin port: `/status`, and the API that the command line speaks.
+//!
+//! Without a token in the configuration the port is bound to loopback only; with one, all but `/status` asks for it.
+
+pub mod status;
+pub mod sync;
+mod token;
+
+use crate::http::{
+    exchange::Exchange,
+    head::Method,
+    response::Response,
+    target::{Route, admin_route},
+};
+use std::io;
+
+/// Answers one request on the admin port.
+pub async fn answer(exchange: &mut Exchange<'_>) -> io::Result<()> {
+    let reading = matches!(exchange.head.method, Method::Get | Method::Head);
+    let response = match admin_route(&exchange.head.target) {
+        Route::Status => {
+            exchange.record.operation = "status";
+            if reading { status::response(&exchange.shard.node) } else { Response::method_not_allowed("GET, HEAD") }
+        }
+        _ if !is_allowed(exchange) => {
+            exchange.record.operation = "admin";
+            Response::text(401, "the admin token is needed").with("WWW-Authenticate", "Bearer")
+        }
+        Route::Sync(path) => {
+            exchange.record.operation = "sync";
+            exchange.record.repository = Some(path.to_string());
+            if exchange.head.method == Method::Post {
+                return Box::pin(sync::answer(exchange, path)).await;
+            }
+            Response::method_not_allowed("POST")
+        }
+        _ => {
+            exchange.record.operation = "none";
+            Response::not_found()
+        }
+    };
+    exchange.respond(response).await
+}
+
+fn is_allowed(exchange: &Exchange<'_>) -> bool {
+    match &exchange.shard.node.config.admin.token {
+        Some(expected) => token::matches(expected, exchange.head.authorization.as_deref()),
+        None => true,
+    }
+}

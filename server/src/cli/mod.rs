@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod check_config;
+mod serve;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     CheckConfig(check_config::CheckConfig),
+    Serve(Box<serve::Serve>),
 }
 
 /// Parses the command line and runs what it names.
@@ -23,5 +25,6 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         Command::CheckConfig(arguments) => check_config::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
     }
 }

@@ -31,7 +31,7 @@ pub async fn run(shard: Rc<Shard>, wire: Rc<Wire>, door: Door) {
                 return;
             }
         };
-        let live = shard.begin_request();
+        let live = shard.node.begin_request();
         let started = Instant::now();
         let sent = wire.sent();
         let mut exchange = Exchange::new(&shard, &wire, &mut input, head);

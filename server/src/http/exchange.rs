@@ -75,7 +75,17 @@ impl<'c> Exchange<'c> {
         let body = Body::new(head.framing, head.coding);
         let keep = head.keep_alive && !shard.node.stage.is_draining();
         let held = shard.node.admission.hold();
-        Self { shard, record: Record::default(), wire, input, body, held, continued: !head.expects_continue, keep, head }
+        Self {
+            shard,
+            record: Record::default(),
+            wire,
+            input,
+            body,
+            held,
+            continued: !head.expects_continue,
+            keep,
+            head,
+        }
     }
 
     /// Whether the connection can carry another request.
@@ -158,6 +168,22 @@ impl<'c> Exchange<'c> {
         let mut answer = Answer { exchange: self, buffer, body_starts, chunked: length == Length::Chunked, mute };
         answer.open_chunk();
         Ok(answer)
+    }
+
+    /// Ready when the client has gone away: who ends its side of the connection does not wait for an answer. What it sends
+    /// meanwhile is kept for the next request, up to a point.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.input.len() >= HTTP_DISCARD_BYTES_MAX {
+            return Poll::Pending;
+        }
+        match self.wire.poll_read(cx, self.input) {
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(_)) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     /// Decides what becomes of the part of the body that nobody has read, before the head of the answer says whether
@@ -274,20 +300,9 @@ impl Answer<'_, '_> {
         self.exchange.wire.write_all(&self.buffer).await
     }
 
-    /// Ready when the client has gone away. What it sends meanwhile is kept for the next request, up to a point.
+    /// As [`Exchange::poll_gone`].
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let exchange = &mut *self.exchange;
-        if exchange.input.len() >= HTTP_DISCARD_BYTES_MAX {
-            return Poll::Pending;
-        }
-        match exchange.wire.poll_read(cx, exchange.input) {
-            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
-            Poll::Ready(Ok(_)) => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Pending => Poll::Pending,
-        }
+        self.exchange.poll_gone(cx)
     }
 
     /// What the log will say of the request.

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt::Write as _, time::SystemTime};
 
 /// What a connection beyond all limits hears, without anything being parsed or allocated.
-pub const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 30\r\n\
+pub const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 31\r\n\
 Retry-After: 5\r\nConnection: close\r\n\r\nthe server is full, try again\r\n";
 
 /// A body's length, told or not.

@@ -47,17 +47,19 @@ pub fn route(target: &str) -> Route {
     let Some(path) = percent_decode(path) else {
         return Route::Unknown;
     };
-    let Some(path) = path.strip_prefix(b"/") else {
-        return Route::Unknown;
+    // The repository's path lies between the first slash and the service's.
+    let below = |suffix: &str| {
+        path.strip_prefix(b"/")
+            .and_then(|path| path.strip_suffix(suffix.as_bytes()))
+            .and_then(|path| RepositoryPath::new(path).ok())
     };
-    let below = |suffix: &str| path.strip_suffix(suffix.as_bytes()).and_then(|path| RepositoryPath::new(path).ok());
     if path.ends_with(b"/info/refs") {
         below("/info/refs").map_or(Route::Unknown, |path| Route::InfoRefs(path, service(query)))
     } else if path.ends_with(b"/git-upload-pack") {
         below("/git-upload-pack").map_or(Route::Unknown, Route::UploadPack)
     } else if path.ends_with(b"/git-receive-pack") {
         below("/git-receive-pack").map_or(Route::Unknown, Route::ReceivePack)
-    } else if RepositoryPath::new(path).is_ok_and(|path| is_file_of_a_repository(path.as_str())) {
+    } else if below("").is_some_and(|path| is_file_of_a_repository(path.as_str())) {
         Route::File
     } else {
         Route::Unknown

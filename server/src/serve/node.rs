@@ -2,11 +2,7 @@
 
 use super::workers::Workers;
 use crate::{config::Config, http::admission::Admission, shard::drain::Stage, sync::Syncs};
-use heliostat_core::{
-    RepositoryPath,
-    protocol::{FilterRules, Policy, Unborn, WantPolicy},
-    store::Store,
-};
+use heliostat_core::{RepositoryPath, protocol::Policy, store::Store};
 use std::{
     sync::{
         Arc, OnceLock,
@@ -18,7 +14,7 @@ use std::{
 /// One per process.
 pub struct Node {
     /// What the operator asked for.
-    pub config: Config,
+    pub config: Arc<Config>,
     /// Where the node stands.
     pub stage: Stage,
     /// Who may connect.
@@ -26,7 +22,7 @@ pub struct Node {
     /// Who plans.
     pub workers: Workers,
     /// What is offered to clients.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// When the process started.
     pub started: Instant,
     /// The repositories, once they are loaded.
@@ -45,13 +41,13 @@ pub struct Mirrors {
 
 impl Node {
     /// A node that does not serve yet.
-    pub fn new(config: Config, admission: Admission, workers: Workers) -> Self {
+    pub fn new(config: Arc<Config>, admission: Admission, workers: Workers, policy: Arc<Policy>) -> Self {
         Self {
             config,
             stage: Stage::default(),
             admission: Arc::new(admission),
             workers,
-            policy: policy(),
+            policy,
             started: Instant::now(),
             mirrors: OnceLock::new(),
             live: AtomicU32::new(0),
@@ -95,15 +91,5 @@ pub struct Live(Arc<Node>);
 impl Drop for Live {
     fn drop(&mut self) {
         self.0.live.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// The mirror's policy (`ARCHITECTURE.md`, what is offered).
-fn policy() -> Policy {
-    Policy {
-        wants: WantPolicy::Recent,
-        agent: concat!("heliostat/", env!("CARGO_PKG_VERSION")).into(),
-        unborn: Unborn::Advertise,
-        ..todo_policy()
     }
 }

@@ -144,7 +144,8 @@ mod tests {
     fn the_end_of_a_shard_is_reported_however_it_comes() {
         let end_of = |main: fn()| {
             let (sender, receiver) = mpsc::channel();
-            start(3, None, move || async move { main() }, move |index, how| sender.send((index, how)).unwrap()).unwrap();
+            start(3, None, move || async move { main() }, move |index, how| sender.send((index, how)).unwrap())
+                .unwrap();
             receiver.recv_timeout(Duration::from_secs(20)).unwrap()
         };
         assert_eq!(end_of(|| ()), (3, Ended::Done));

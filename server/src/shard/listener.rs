@@ -4,11 +4,13 @@
 //! the loop ends when [`Stop::stop`] shuts the socket down; a process out of descriptors answers 503 instead of
 //! leaving the caller in the queue.
 
+#![allow(unsafe_code)] // A bound socket and an accepted one change owners by number; glommio has no other way.
+
 use super::task::sleep;
 use glommio::net::{TcpListener, TcpStream};
 use rustix::{
     io::{Errno, FdFlags, fcntl_setfd},
-    net::{SocketFlags, accept_with},
+    net::{SocketFlags, accept_with, sockopt::set_socket_reuseport},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
@@ -48,7 +50,7 @@ impl Listener {
             if listeners.is_empty() {
                 refuse_shared_port(address)?;
             }
-            socket.set_reuse_port(true)?;
+            set_socket_reuseport(&socket, true)?;
             socket.bind(&bound.into())?;
             if bound.port() == 0 {
                 bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;

@@ -72,26 +72,25 @@ pub struct Shard {
     pub owner: RefCell<Owner>,
     wires: RefCell<HashMap<u64, Weak<Wire>>>,
     wires_made: Cell<u64>,
-    live: Rc<Cell<u32>>,
     pulse: Pulse,
 }
 
-/// A request under way; counts down when dropped.
-pub struct Live(Rc<Cell<u32>>);
+/// Something without which the shard is of no use; its end is the shard's.
+struct Vital {
+    post: Post,
+    index: usize,
+    node: Arc<Node>,
+}
 
-impl Drop for Live {
+impl Drop for Vital {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        if !self.node.stage.is_draining() {
+            self.post.send(self.index, Message::End);
+        }
     }
 }
 
 impl Shard {
-    /// Counts a request that draining waits for.
-    pub fn begin_request(&self) -> Live {
-        self.live.set(self.live.get() + 1);
-        Live(self.live.clone())
-    }
-
     fn visit(&self, now: Instant) {
         let draining = self.node.stage.is_draining();
         self.wires.borrow_mut().retain(|_, wire| match wire.upgrade() {
@@ -141,12 +140,13 @@ pub async fn run(seat: Seat) {
         post: seat.post,
         wires: RefCell::default(),
         wires_made: Cell::new(0),
-        live: Rc::default(),
         pulse: seat.pulse,
     });
+    let vital = || Vital { post: shard.post.clone(), index: shard.index, node: shard.node.clone() };
     for (door, listener) in seat.listeners {
-        let shard = shard.clone();
+        let (shard, vital) = (shard.clone(), vital());
         task::spawn("accept", async move {
+            let _vital = vital;
             let accepting = shard.clone();
             let accepted = listener.accept(|stream, peer| accepting.admit(door, stream, peer)).await;
             if let Err(error) = accepted {
@@ -154,8 +154,9 @@ pub async fn run(seat: Seat) {
             }
         });
     }
-    let ticking = shard.clone();
+    let (ticking, vital) = (shard.clone(), vital());
     task::spawn("ticker", async move {
+        let _vital = vital;
         loop {
             ticking.pulse.beat();
             ticking.visit(Instant::now());
@@ -178,17 +179,17 @@ pub async fn run(seat: Seat) {
             }
             Message::End => return,
         }
-        shard.owner.borrow_mut().dispatch(&shard.node.workers);
+        while let Some(job) = shard.owner.borrow_mut().next() {
+            shard.node.workers.take(job);
+        }
     }
 }
 
+/// Waits until no request is under way on any shard (one that has ended can't plan for the others), or time is up.
 async fn drain(shard: &Shard) {
     shard.visit(Instant::now());
     let deadline = Instant::now() + DRAIN_TIME + LAST_WORDS;
-    while shard.live.get() > 0 && Instant::now() < deadline {
+    while shard.node.live() > 0 && Instant::now() < deadline {
         task::sleep(DRAIN_POLL).await;
-    }
-    if shard.live.get() > 0 {
-        tracing::warn!(shard = shard.index, live = shard.live.get(), "draining took too long; live requests are cut off");
     }
 }

@@ -94,11 +94,13 @@ impl fmt::Display for Refusal {
                 "the kernel refuses io_uring ({error}): kernel.io_uring_disabled is {mode}; \
                  set it to 0 (sysctl kernel.io_uring_disabled=0)"
             ),
-            Self::Uring { error, .. } if error.raw_os_error() == Some(rustix::io::Errno::NOSYS.raw_os_error()) => write!(
-                f,
-                "there is no io_uring here ({error}): the kernel is older than 5.8 or built without it, or a seccomp \
+            Self::Uring { error, .. } if error.raw_os_error() == Some(rustix::io::Errno::NOSYS.raw_os_error()) => {
+                write!(
+                    f,
+                    "there is no io_uring here ({error}): the kernel is older than 5.8 or built without it, or a seccomp \
                  profile hides it; in a container allow io_uring_setup, io_uring_enter and io_uring_register"
-            ),
+                )
+            }
             Self::Uring { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => write!(
                 f,
                 "io_uring is forbidden here ({error}), as the default seccomp profiles of container runtimes do; \
@@ -141,9 +143,7 @@ mod tests {
 
     #[test]
     fn every_refusal_says_what_to_do() {
-        let uring = |errno: rustix::io::Errno, disabled| {
-            Refusal::Uring { error: errno.into(), disabled }.to_string()
-        };
+        let uring = |errno: rustix::io::Errno, disabled| Refusal::Uring { error: errno.into(), disabled }.to_string();
         use rustix::io::Errno;
         for (text, advice) in [
             (uring(Errno::PERM, Some(2)), "sysctl kernel.io_uring_disabled=0"),

@@ -1,0 +1,32 @@
+//! `/status`: what a load balancer asks.
+
+use crate::{http::response::Response, serve::node::Node, shard::drain::State};
+use serde_json::json;
+
+/// 200 while requests may be sent here, else 503; the body says why.
+pub fn response(node: &Node) -> Response {
+    let (status, state) = state(node);
+    let repositories = node.mirrors().map(|mirrors| mirrors.store.all().len());
+    Response::json(
+        status,
+        &json!({
+            "state": state,
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_seconds": node.started.elapsed().as_secs(),
+            "repositories": repositories,
+            "requests": node.live(),
+            "connections": node.admission.connections(),
+        }),
+    )
+}
+
+fn state(node: &Node) -> (u16, &'static str) {
+    match (node.stage.get(), node.mirrors()) {
+        (State::Draining | State::Over, _) => (503, "DRAINING"),
+        // The upstream's list must have been read, or a repository of it could be taken for one that does not exist.
+        (State::Serving, Some(mirrors)) if mirrors.syncs.catalogue_is_read() => {
+            (200, if mirrors.syncs.activities().is_empty() { "SYNCHRONIZED" } else { "SYNCHRONIZING" })
+        }
+        _ => (503, "INITIALIZING"),
+    }
+}

@@ -1,0 +1,334 @@
+//! `heliostat serve`: puts the parts together, watches over them, and ends them in order.
+//!
+//! Exit codes: 0 drained after a signal; 1 something failed at start or later, in words on standard error; 2 mistakes in
+//! the configuration, all of them; 78 (EX_CONFIG) this machine does not let the server run (`io_uring`, locked memory).
+//! A second signal ends the process at once with 128 + its number.
+
+use crate::{
+    config::{Config, Overrides},
+    http::admission::Admission,
+    logging::{self, Format, Logging},
+    serve::{
+        node::{Mirrors, Node},
+        workers::{Tools, Workers},
+    },
+    shard::{
+        Door, Seat,
+        drain::State,
+        executor::{self, Ended, Finding, Pulse, Watch},
+        listener::{Listener, Stop},
+        message::Post,
+        placement, preflight,
+    },
+    sync::{Syncs, Threads},
+};
+use heliostat_core::{limits::DRAIN_TIME, protocol::Policy, store::Store};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use std::{
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+const EX_CONFIG: u8 = 78;
+/// How often the main thread looks at the shards.
+const LOOK: Duration = Duration::from_secs(1);
+/// What the threads of synchronisation get to end.
+const SYNC_END_TIME: Duration = Duration::from_secs(5);
+/// After the time for draining, live requests say their last words.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// Mirror an upstream and serve clones and fetches of it
+#[derive(Debug, clap::Args)]
+pub struct Serve {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "HELIOSTAT_CONFIG")]
+    config: Option<PathBuf>,
+    /// What to mirror: an http(s) URL or a folder of bare repositories
+    #[arg(long, value_name = "URL", env = "HELIOSTAT_UPSTREAM")]
+    upstream: Option<String>,
+    /// What kind of upstream it is: git or directory; may be left out
+    #[arg(long, value_name = "KIND", env = "HELIOSTAT_KIND")]
+    kind: Option<String>,
+    /// Where the mirrored repositories are kept (default: ./heliostat-data)
+    #[arg(long, value_name = "DIR", env = "HELIOSTAT_DATA")]
+    data: Option<String>,
+    /// Where to serve clones and fetches (default: 127.0.0.1:8080)
+    #[arg(long, value_name = "ADDR", env = "HELIOSTAT_LISTEN")]
+    listen: Option<String>,
+    /// Where to serve the admin API (default: 127.0.0.1:9090)
+    #[arg(long, value_name = "ADDR", env = "HELIOSTAT_ADMIN_LISTEN")]
+    admin_listen: Option<String>,
+    /// Which repositories of a git upstream to mirror; may be repeated
+    #[arg(long = "mirror", value_name = "PATTERN", env = "HELIOSTAT_MIRROR", value_delimiter = ',')]
+    mirrors: Vec<String>,
+    /// How many shards to run (default: one per core)
+    #[arg(long, value_name = "N", env = "HELIOSTAT_CORES")]
+    cores: Option<String>,
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT", env = "HELIOSTAT_LOG_FORMAT", default_value = "human")]
+    log_format: Format,
+    /// Which log lines to write, as in RUST_LOG (default: info)
+    #[arg(long = "log", value_name = "FILTER", env = "HELIOSTAT_LOG")]
+    log_filter: Option<String>,
+}
+
+/// Runs until told to end.
+pub fn run(arguments: &Serve) -> ExitCode {
+    let config = match configuration(arguments) {
+        Ok(config) => Arc::new(config),
+        Err(code) => return code,
+    };
+    preflight::raise_limits();
+    if let Err(refusal) = preflight::check() {
+        eprintln!("heliostat: {refusal}");
+        return ExitCode::from(EX_CONFIG);
+    }
+    let logging = match logging::start(arguments.log_format, arguments.log_filter.as_deref()) {
+        Ok(logging) => logging,
+        Err(error) => {
+            eprintln!("heliostat: the log's thread can't be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    log_panics();
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let code = match Server::start(config, &logging) {
+        Ok(server) => server.watch(),
+        Err(words) => {
+            tracing::error!("{words}");
+            ExitCode::FAILURE
+        }
+    };
+    logging.flush();
+    code
+}
+
+fn configuration(arguments: &Serve) -> Result<Config, ExitCode> {
+    let text = match &arguments.config {
+        Some(file) => std::fs::read_to_string(file).map_err(|error| {
+            eprintln!("heliostat: {}: {error}", file.display());
+            ExitCode::from(2)
+        })?,
+        None => String::new(),
+    };
+    let overrides = Overrides {
+        upstream: arguments.upstream.clone(),
+        kind: arguments.kind.clone(),
+        data: arguments.data.clone(),
+        listen: arguments.listen.clone(),
+        admin_listen: arguments.admin_listen.clone(),
+        mirrors: arguments.mirrors.clone(),
+        cores: arguments.cores.clone(),
+    };
+    Config::load(&text, &overrides).map_err(|mistakes| {
+        for mistake in mistakes {
+            eprintln!("heliostat: {mistake}");
+        }
+        ExitCode::from(2)
+    })
+}
+
+/// Panics go to the log, in one line, with their place.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place = place.as_deref(), "panic: {}", panic.payload_as_str().unwrap_or("no words"));
+    }));
+}
+
+/// Everything that runs.
+struct Server {
+    node: Arc<Node>,
+    post: Post,
+    stops: Vec<Stop>,
+    watch: Watch,
+    shards: usize,
+    events: flume::Receiver<Event>,
+    syncs: Option<Threads>,
+    logging: Logging,
+}
+
+/// What the main thread hears.
+enum Event {
+    /// The store is loaded and synchronisation runs; or not, and why.
+    Loaded(Result<Threads, String>),
+    Signal(i32),
+    Ended(usize, Ended),
+}
+
+impl Server {
+    fn start(config: Arc<Config>, logging: &Logging) -> Result<Self, String> {
+        let (sender, events) = flume::unbounded();
+        // First of all, so that a signal during a long start ends it in order.
+        watch_signals(sender.clone())?;
+        let cores = placement::cores();
+        let shards = config.node.cores.unwrap_or(cores.len()).max(1);
+        let bind = |address: SocketAddr, count| {
+            Listener::bind(address, count).map_err(|error| format!("can't listen on {address}: {error}"))
+        };
+        let (main_listeners, main_address) = bind(config.http.listen, shards)?;
+        let (admin_listeners, admin_address) = bind(config.admin.listen, 1)?;
+
+        let (post, inboxes) = Post::new(shards);
+        let policy = Arc::new(Policy::mirror(concat!("heliostat/", env!("CARGO_PKG_VERSION"))));
+        let tools = Tools { post: post.clone(), policy: policy.clone(), spool: config.node.data.clone() };
+        let workers = Workers::start(shards.max(2), &tools).map_err(|error| format!("starting threads: {error}"))?;
+        let admission = Admission::new(preflight::descriptors_max());
+        let node = Arc::new(Node::new(config.clone(), admission, workers, policy));
+        load(node.clone(), sender.clone())?;
+
+        let mut stops = Vec::new();
+        let mut pulses = Vec::new();
+        let mut admin_listeners = admin_listeners.into_iter();
+        for (index, (listener, inbox)) in main_listeners.into_iter().zip(inboxes).enumerate() {
+            stops.push(listener.stop().map_err(|error| format!("a second handle of a socket: {error}"))?);
+            let pulse = Pulse::default();
+            pulses.push(pulse.clone());
+            let listeners = std::iter::once((Door::Main, listener))
+                // The admin port lives on the first shard.
+                .chain(admin_listeners.next().map(|listener| (Door::Admin, listener)))
+                .collect();
+            let seat = Seat { index, node: node.clone(), post: post.clone(), inbox, listeners, pulse };
+            // More shards than cores: none is pinned, the kernel knows better.
+            let core = cores.get(index).copied().filter(|_| shards <= cores.len());
+            let sender = sender.clone();
+            executor::start(
+                index,
+                core,
+                move || crate::shard::run(seat),
+                move |index, how| {
+                    // Nobody listens any more when the process is ending.
+                    let _ = sender.send(Event::Ended(index, how));
+                },
+            )
+            .map_err(|error| format!("starting shard {index}: {error}"))?;
+        }
+        tracing::info!(http = %main_address, admin = %admin_address, shards, "listening");
+        Ok(Self { node, post, stops, watch: Watch::new(pulses), shards, events, syncs: None, logging: logging.clone() })
+    }
+
+    /// Waits for a signal, and for anything that must not happen.
+    fn watch(mut self) -> ExitCode {
+        loop {
+            match self.events.recv_timeout(LOOK) {
+                Ok(Event::Signal(signal)) => {
+                    tracing::info!(signal, "draining: no new connections, live requests go on");
+                    return self.drain();
+                }
+                Ok(Event::Loaded(Ok(threads))) => {
+                    tracing::info!(seconds = self.node.started.elapsed().as_secs_f32(), "loaded");
+                    self.syncs = Some(threads);
+                }
+                Ok(Event::Loaded(Err(words))) => {
+                    tracing::error!("{words}");
+                    return ExitCode::FAILURE;
+                }
+                Ok(Event::Ended(shard, how)) => {
+                    tracing::error!(shard, ?how, "a shard has ended; without it connections would hang, so we end too");
+                    return ExitCode::FAILURE;
+                }
+                Err(_) => {
+                    for finding in self.watch.look() {
+                        match finding {
+                            Finding::Silent(shard) => tracing::error!(shard, "a shard has been silent for ten seconds"),
+                            Finding::Dead(shard) => {
+                                tracing::error!(shard, "a shard has been silent for a minute; we end");
+                                return ExitCode::FAILURE;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends in order: sockets, requests, synchronisation.
+    fn drain(mut self) -> ExitCode {
+        self.node.stage.advance(State::Draining);
+        for stop in &self.stops {
+            stop.stop();
+        }
+        self.post.drain();
+        let (mut running, began) = (self.shards, Instant::now());
+        let mut code = ExitCode::SUCCESS;
+        while running > 0 {
+            let waited = began.elapsed();
+            if waited >= DRAIN_TIME && !self.node.stage.is_over() {
+                tracing::warn!(requests = self.node.live(), "draining took too long: live requests end with an error");
+                self.node.stage.advance(State::Over);
+            }
+            if waited >= DRAIN_TIME + LAST_WORDS {
+                tracing::error!("shards do not end; they are left");
+                code = ExitCode::FAILURE;
+                break;
+            }
+            match self.events.recv_timeout(Duration::from_millis(100)) {
+                Ok(Event::Signal(signal)) => {
+                    tracing::warn!(signal, "a second signal: ending at once");
+                    self.logging.flush();
+                    std::process::exit(128 + signal);
+                }
+                Ok(Event::Ended(_, Ended::Done)) => running -= 1,
+                Ok(Event::Ended(shard, how)) => {
+                    tracing::error!(shard, ?how, "a shard failed while draining");
+                    running -= 1;
+                    code = ExitCode::FAILURE;
+                }
+                // Loading that ended too late to matter.
+                Ok(Event::Loaded(loaded)) => self.syncs = loaded.ok(),
+                Err(_) => {}
+            }
+        }
+        if let Some(threads) = self.syncs.take() {
+            threads.stop(SYNC_END_TIME);
+        }
+        tracing::info!(seconds = began.elapsed().as_secs_f32(), "drained");
+        code
+    }
+}
+
+/// Loads the store on a thread of its own, so that `/status` can say so meanwhile. Started before the shards, whose pins
+/// its own threads would inherit.
+fn load(node: Arc<Node>, events: flume::Sender<Event>) -> Result<(), String> {
+    let spawned = thread::Builder::new().name("load".into()).spawn(move || {
+        let loaded = catch_unwind(AssertUnwindSafe(|| mirrors(&node.config)))
+            .unwrap_or_else(|_| Err("loading the data directory panicked".into()))
+            .map(|(mirrors, threads)| {
+                node.serve(mirrors);
+                threads
+            });
+        // Nobody listens any more when the process is ending.
+        let _ = events.send(Event::Loaded(loaded));
+    });
+    spawned.map(|_| ()).map_err(|error| format!("starting threads: {error}"))
+}
+
+fn mirrors(config: &Arc<Config>) -> Result<(Mirrors, Threads), String> {
+    let data = config.node.data.display();
+    let store = Store::open(&config.node.data).map_err(|error| format!("the data directory {data}: {error:?}"))?;
+    let store = Arc::new(store);
+    let (syncs, threads) = Syncs::start(config.clone(), store.clone())?;
+    Ok((Mirrors { store, syncs }, threads))
+}
+
+fn watch_signals(events: flume::Sender<Event>) -> Result<(), String> {
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("watching signals: {error}"))?;
+    let spawned = thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            if events.send(Event::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    });
+    spawned.map(|_| ()).map_err(|error| format!("starting threads: {error}"))
+}

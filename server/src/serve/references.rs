@@ -1,0 +1,90 @@
+//! Answers from references alone: advertisements and `ls-refs`, on the accepting shard, from one snapshot.
+
+use super::{
+    resolve::{Ask, Found, Freshness, Unresolved, resolve},
+    version,
+    view::{NEVER, with_view},
+};
+use crate::{
+    http::exchange::{Answer, Exchange, Record},
+    shard::task,
+};
+use heliostat_core::{
+    RepositoryPath,
+    protocol::{Event, Phase, Session, Version},
+};
+use std::{borrow::Cow, io};
+
+/// `# service=git-upload-pack` and a flush: what `git http-backend` puts before the advertisement of v0 and v1.
+const SERVICE: &[u8] = b"001e# service=git-upload-pack\n0000";
+
+/// `GET {path}/info/refs?service=git-upload-pack`.
+pub async fn advertise(exchange: &mut Exchange<'_>, path: RepositoryPath) -> io::Result<()> {
+    let version = version(exchange.head.git_protocol.as_deref());
+    // The advertisement of v2 names no reference; `ls-refs` does, and asks then.
+    let ask = if version == Version::V2 { Ask::IfAbsent } else { Ask::Always };
+    let node = exchange.shard.node.clone();
+    let found = match resolve(&node, &path, ask).await {
+        Ok(found) => found,
+        Err(unresolved) => return refuse(exchange, unresolved).await,
+    };
+    let headers = headers(&found, "application/x-git-upload-pack-advertisement");
+    note(&mut exchange.record, &found);
+    let mut answer = exchange.begin(200, &headers).await?;
+    if version != Version::V2 {
+        answer.push(SERVICE).await?;
+    }
+    speak(answer, Session::new(version, Phase::Advertise), &found).await
+}
+
+/// Lets a session say all it has to say that needs no pack.
+pub async fn speak(mut answer: Answer<'_, '_>, mut session: Session, found: &Found) -> io::Result<()> {
+    let node = answer.shard().node.clone();
+    loop {
+        let event = with_view(&found.snapshot, &node.policy, &NEVER, |view| session.poll(view));
+        match event {
+            Event::Send(bytes) => answer.push(&bytes).await?,
+            Event::End(fault) => {
+                answer.record().error = fault.map(|fault| fault.to_string());
+                return answer.finish().await;
+            }
+            Event::Pack(_) | Event::NeedInput => {
+                answer.record().error = Some("the session needs what it said it would not".into());
+                return answer.abandon().await;
+            }
+        }
+        task::yield_if_needed().await;
+    }
+}
+
+/// Says why there is nothing to answer from.
+pub async fn refuse(exchange: &mut Exchange<'_>, unresolved: Unresolved) -> io::Result<()> {
+    exchange.record.error = unresolved.detail;
+    exchange.respond(unresolved.response).await
+}
+
+/// The headers of an answer from a repository.
+pub fn headers(found: &Found, content_type: &'static str) -> Vec<(&'static str, Cow<'static, str>)> {
+    vec![
+        ("Content-Type", content_type.into()),
+        ("Heliostat-Cache", "miss".into()),
+        ("Heliostat-Freshness", found.freshness.as_str().into()),
+        ("Heliostat-Generation", generation(found).into()),
+    ]
+}
+
+/// Puts what is answered from into the log.
+pub fn note(record: &mut Record, found: &Found) {
+    record.repository = Some(found.path.to_string());
+    record.freshness = Some(found.freshness.as_str());
+    record.generation = Some(generation(found));
+    record.cache = Some("miss");
+    if found.freshness == Freshness::Stale {
+        record.error = Some("the upstream did not answer".into());
+    }
+}
+
+fn generation(found: &Found) -> String {
+    let generation = found.snapshot.generation;
+    format!("{:016x}-{}", generation.epoch, generation.n)
+}

@@ -1,0 +1,158 @@
+//! From the path in a request to a snapshot: found here, or confirmed by the upstream within the rule's `wait`.
+//!
+//! A path is known with and without `.git`. The spelling that was asked for goes first, here and at the upstream, since
+//! an upstream may hold both as different repositories.
+
+use super::node::{Mirrors, Node};
+use crate::{http::response::Response, shard::task, sync::Confirmed};
+use heliostat_core::{
+    RepositoryPath,
+    store::{RepositoryId, Snapshot},
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Seconds until a client should try again when the upstream did not answer in time.
+const RETRY_AFTER_SECONDS: u32 = 10;
+
+/// A repository, ready to be answered from.
+pub struct Found {
+    /// Which.
+    pub repository: RepositoryId,
+    /// Its upstream path, as it is mirrored.
+    pub path: RepositoryPath,
+    /// What is answered from.
+    pub snapshot: Arc<Snapshot>,
+    /// What the upstream has to do with it.
+    pub freshness: Freshness,
+}
+
+/// `Heliostat-Freshness`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// The upstream has confirmed it since the request arrived.
+    Confirmed,
+    /// The upstream was not asked.
+    Unasked,
+    /// The upstream did not answer.
+    Stale,
+}
+
+impl Freshness {
+    /// As it stands in the header.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Unasked => "unasked",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// Whether the upstream has to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// In any case: the answer tells the client which references there are.
+    Always,
+    /// Only if the repository is not here.
+    IfAbsent,
+}
+
+/// Why there is nothing to answer from: what the client hears, and the words for the log.
+pub struct Unresolved {
+    /// What the client hears.
+    pub response: Response,
+    /// What the operator reads.
+    pub detail: Option<String>,
+}
+
+impl Unresolved {
+    fn new(response: Response) -> Self {
+        Self { response, detail: None }
+    }
+
+    fn because(response: Response, detail: impl ToString) -> Self {
+        Self { response, detail: Some(detail.to_string()) }
+    }
+}
+
+/// Finds `path`, asking the upstream as `ask` says.
+pub async fn resolve(node: &Node, path: &RepositoryPath, ask: Ask) -> Result<Found, Unresolved> {
+    let Some(mirrors) = node.mirrors() else {
+        return Err(Unresolved::new(Response::unavailable(2, "the server is starting, try again")));
+    };
+    let spellings = || std::iter::once(path.clone()).chain(path.other_spelling());
+    if ask == Ask::IfAbsent
+        && let Some(found) = spellings().find_map(|path| here(mirrors, path))
+    {
+        return Ok(found);
+    }
+    let deadline = Instant::now() + node.wait(path);
+    for path in spellings() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let (snapshot, freshness) = match confirm(mirrors, &path, left).await {
+            Confirmed::Current(snapshot) => (snapshot, Freshness::Confirmed),
+            Confirmed::Stale(snapshot, fault) => {
+                tracing::debug!(repository = %path, %fault, "served stale");
+                (snapshot, Freshness::Stale)
+            }
+            Confirmed::NotFound => continue,
+            refused => return Err(unresolved(refused)),
+        };
+        return match mirrors.store.find(path.as_str()) {
+            Some(mirrored) => Ok(Found { repository: mirrored.id(), path, snapshot, freshness }),
+            // Removed in this very moment.
+            None => Err(Unresolved::new(Response::not_found())),
+        };
+    }
+    Err(Unresolved::new(Response::not_found()))
+}
+
+/// The upstream's word on `path`, within `wait`.
+pub async fn confirm(mirrors: &Mirrors, path: &RepositoryPath, wait: Duration) -> Confirmed {
+    let late = |detail: &str| {
+        Confirmed::Unavailable(Arc::new(heliostat_core::fault::Fault::upstream(
+            "the upstream has not answered in time, try again",
+            detail,
+        )))
+    };
+    match task::within(wait, mirrors.syncs.confirm(path.as_str())).await {
+        Some(Ok(confirmed)) => confirmed,
+        Some(Err(_)) => late("synchronisation has ended"),
+        None => late("no answer within `wait`"),
+    }
+}
+
+/// What a client hears that can't be served, one status for each reason:
+/// 404 as for any unknown path, the upstream's own 401 and 403 as 403 in words (there are no credentials here to ask
+/// for), 501 for what this server can't mirror, 503 for what may work later.
+fn unresolved(confirmed: Confirmed) -> Unresolved {
+    match confirmed {
+        Confirmed::Current(_) | Confirmed::Stale(..) | Confirmed::NotFound => Unresolved::new(Response::not_found()),
+        Confirmed::Denied(status) => Unresolved::because(
+            Response::text(
+                403,
+                format_args!(
+                    "the upstream answers {status} for this repository, and this mirror serves only what it may read \
+                     without credentials"
+                ),
+            ),
+            format_args!("the upstream answers {status}"),
+        ),
+        Confirmed::Unsupported(fault) => Unresolved::because(
+            Response::text(501, format_args!("this repository can't be mirrored: {}", fault.public)),
+            &fault,
+        ),
+        Confirmed::Unavailable(fault) => {
+            Unresolved::because(Response::unavailable(RETRY_AFTER_SECONDS, &fault.public), &fault)
+        }
+    }
+}
+
+fn here(mirrors: &Mirrors, path: RepositoryPath) -> Option<Found> {
+    let mirrored = mirrors.store.find(path.as_str())?;
+    let snapshot = mirrored.snapshot()?;
+    Some(Found { repository: mirrored.id(), path, snapshot, freshness: Freshness::Unasked })
+}

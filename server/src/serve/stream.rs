@@ -1,0 +1,143 @@
+//! An ordered pack on its way out: kept alive while it is planned, then sent as its segments are, at the client's pace.
+//!
+//! An answer that fails says so on band 3 and ends without the pack's trailer and without the last chunk: no client can
+//! take it for a whole one.
+
+use super::{
+    job::Step,
+    resolve::Found,
+    view::{NEVER, with_view},
+};
+use crate::{http::exchange::Answer, shard::task};
+use futures_lite::FutureExt;
+use heliostat_core::{
+    fault::Fault,
+    limits::KEEP_ALIVE_INTERVAL,
+    pack::{Chunk, EmitError, Emitter, Plan},
+    protocol::{Event, PackOrder, Session},
+};
+use std::{future::poll_fn, io, sync::Arc, time::Instant};
+
+/// Sends the pack that `session` ordered, when it comes through `steps`, and what the session says after it.
+pub async fn send(
+    mut answer: Answer<'_, '_>,
+    mut session: Session,
+    order: &PackOrder,
+    steps: &flume::Receiver<Step>,
+    found: &Found,
+) -> io::Result<()> {
+    answer.flush().await?;
+    answer.at_work(true);
+    let outcome = match planned(&mut answer, &session, steps).await? {
+        Ok(plan) => {
+            answer.at_work(false);
+            summarize(&mut answer, &session, &plan).await?;
+            emit(&mut answer, plan, order).await?
+        }
+        Err(fault) => {
+            answer.at_work(false);
+            Err(fault)
+        }
+    };
+    let failed = match outcome {
+        Ok(()) => {
+            session.pack_sent();
+            None
+        }
+        Err(fault) => {
+            let words = fault.to_string();
+            session.pack_failed(fault);
+            Some(words)
+        }
+    };
+    let node = answer.shard().node.clone();
+    let fault = loop {
+        match with_view(&found.snapshot, &node.policy, &NEVER, |view| session.poll(view)) {
+            Event::Send(bytes) => answer.push(&bytes).await?,
+            Event::End(fault) => break fault,
+            Event::Pack(_) | Event::NeedInput => break Some(Fault::ours("internal error", "more after the pack")),
+        }
+    };
+    match failed.or_else(|| fault.map(|fault| fault.to_string())) {
+        None => answer.finish().await,
+        Some(words) => {
+            answer.record().error = Some(words);
+            answer.abandon().await
+        }
+    }
+}
+
+/// The plan, when it is made. Until then the client is kept awake, and is noticed if it goes: the job ends with us.
+async fn planned(
+    answer: &mut Answer<'_, '_>,
+    session: &Session,
+    steps: &flume::Receiver<Step>,
+) -> io::Result<Result<Arc<Plan>, Fault>> {
+    enum Woken {
+        Step(Option<Step>),
+        Gone,
+        Time,
+    }
+    let began = Instant::now();
+    loop {
+        let woken = async { Woken::Step(steps.recv_async().await.ok()) }
+            .or(async {
+                poll_fn(|cx| answer.poll_gone(cx)).await;
+                Woken::Gone
+            })
+            .or(async {
+                task::sleep(KEEP_ALIVE_INTERVAL).await;
+                Woken::Time
+            })
+            .await;
+        match woken {
+            Woken::Step(Some(Step::Planned(plan))) => return Ok(plan),
+            Woken::Step(_) => return Ok(Err(Fault::ours("internal error", "the worker is gone"))),
+            Woken::Gone => return Err(io::ErrorKind::ConnectionAborted.into()),
+            Woken::Time if answer.shard().node.stage.is_over() => return Ok(Err(shutting_down())),
+            Woken::Time => {
+                let text = format!("Preparing the pack: {} s\r", began.elapsed().as_secs());
+                let awake = session.progress(&text).or_else(|| session.keep_alive().map(<[u8]>::to_vec));
+                if let Some(bytes) = awake {
+                    answer.push(&bytes).await?;
+                    answer.flush().await?;
+                }
+            }
+        }
+    }
+}
+
+/// The line that `git` shows at the end of a remote's progress.
+async fn summarize(answer: &mut Answer<'_, '_>, session: &Session, plan: &Plan) -> io::Result<()> {
+    let text =
+        format!("Total {} (delta {}), reused {} (delta {})\n", plan.objects, plan.deltas, plan.copied, plan.deltas);
+    match session.progress(&text) {
+        Some(bytes) => answer.push(&bytes).await,
+        None => Ok(()),
+    }
+}
+
+/// Walks the plan into the socket.
+async fn emit(answer: &mut Answer<'_, '_>, plan: Arc<Plan>, order: &PackOrder) -> io::Result<Result<(), Fault>> {
+    let stage_of = answer.shard().node.clone();
+    let mut emitter = Emitter::new(plan, order.framing);
+    loop {
+        if stage_of.stage.is_over() {
+            return Ok(Err(shutting_down()));
+        }
+        match emitter.next_chunk() {
+            Ok(Some(Chunk::Bytes(bytes) | Chunk::Mapped(bytes))) => answer.push(bytes).await?,
+            Ok(None) => return Ok(Ok(())),
+            Err(EmitError::Spool(error)) => return Ok(Err(Fault::ours("the server's disk failed", error))),
+            Err(error) => {
+                let detail = format!("{error:?}");
+                return Ok(Err(Fault::ours("the repository is damaged on this server", detail)));
+            }
+        }
+        task::yield_if_needed().await;
+    }
+}
+
+fn shutting_down() -> Fault {
+    Fault::ours("the server is shutting down, try again", "draining took too long")
+}

@@ -1,0 +1,151 @@
+//! The threads that plan: unpinned, started before the shards (a thread inherits its creator's pin), fed by the owners.
+//!
+//! A worker takes a conversation to its pack or its end, hands that back, and then plans the pack. A panic is the end of
+//! that job and of nothing else; the owner hears in any case that its place is free.
+
+use super::{
+    job::{End, Job, Spoken, Step},
+    view::with_view,
+};
+use crate::shard::{
+    message::{Message, Post},
+    placement::owner,
+    task::words,
+};
+use heliostat_core::{
+    fault::Fault,
+    graph::Graph,
+    objects::ReadError,
+    pack::{self, PlanError, Spool},
+    protocol::{Event, PackOrder, Policy},
+    store::{RepositoryId, Snapshot},
+};
+use std::{
+    collections::BTreeSet,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    thread,
+};
+
+/// The way to the workers.
+#[derive(Clone)]
+pub struct Workers {
+    jobs: flume::Sender<Job>,
+    count: usize,
+}
+
+/// What a worker needs beside its jobs.
+#[derive(Clone)]
+pub struct Tools {
+    /// The way back to the owners.
+    pub post: Post,
+    /// What is offered to clients.
+    pub policy: Arc<Policy>,
+    /// Where plans spool what outgrows memory.
+    pub spool: PathBuf,
+}
+
+impl Workers {
+    /// Starts `count` threads.
+    pub fn start(count: usize, tools: &Tools) -> io::Result<Self> {
+        // Unbounded: each owner keeps at most `count` jobs in it.
+        let (jobs, inbox) = flume::unbounded::<Job>();
+        for index in 0..count {
+            let (inbox, tools) = (inbox.clone(), tools.clone());
+            thread::Builder::new().name(format!("plan-{index}")).spawn(move || {
+                for job in inbox.iter() {
+                    let _place = Place { post: &tools.post, repository: job.repository };
+                    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(job, &tools))) {
+                        tracing::error!(panic = words(panic.as_ref()), "planning panicked; that request fails");
+                    }
+                }
+            })?;
+        }
+        Ok(Self { jobs, count })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Hands a job to the next free worker.
+    pub fn take(&self, job: Job) {
+        // Fails only when all workers are gone, which ends the job: its channel closes.
+        let _ = self.jobs.send(job);
+    }
+}
+
+/// A place at work; freed however the job ends.
+struct Place<'a> {
+    post: &'a Post,
+    repository: RepositoryId,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.post.send(owner(self.repository, self.post.shards()), Message::PlanEnded(self.repository));
+    }
+}
+
+fn work(job: Job, tools: &Tools) {
+    let Job { snapshot, mut session, stop, steps, .. } = job;
+    let mut bytes = Vec::new();
+    let end = with_view(&snapshot, &tools.policy, &stop, |view| {
+        loop {
+            match session.poll(view) {
+                Event::Send(more) => bytes.extend(more),
+                Event::Pack(order) => break End::Pack(order),
+                Event::End(fault) => break End::Over(fault),
+                // The input is complete: a machine that asks for more has a defect.
+                Event::NeedInput => {
+                    break End::Over(Some(Fault::ours("internal error", "input asked for behind its end")));
+                }
+            }
+        }
+    });
+    let order = match &end {
+        End::Pack(order) => Some(order.clone()),
+        End::Over(_) => None,
+    };
+    // Who is gone hears nothing; the stop flag has been raised then.
+    let _ = steps.send(Step::Spoken(Box::new(Spoken { session, bytes, end })));
+    if let Some(order) = order {
+        let planned = plan(&snapshot, &order, &tools.spool, &stop);
+        let _ = steps.send(Step::Planned(planned.map(Arc::new)));
+    }
+}
+
+fn plan(snapshot: &Snapshot, order: &PackOrder, spool: &PathBuf, stop: &AtomicBool) -> Result<pack::Plan, Fault> {
+    // A mirrored repository is never shallow: such upstreams are refused.
+    let grafts = BTreeSet::new();
+    let graph = Graph { objects: &snapshot.objects, grafts: &grafts, stop };
+    let selected = graph.select(&order.query).map_err(read_fault)?;
+    let spool = Spool { directory: spool.clone() };
+    pack::plan(&snapshot.objects, &selected, order.encoding, &spool, stop).map_err(|error| match error {
+        PlanError::Read(error) => read_fault(error),
+        PlanError::Spool(error) => Fault::ours("the server has no room to prepare the pack", error),
+        PlanError::TooLarge(what) => Fault::ours("the pack is too large", what),
+    })
+}
+
+/// What the client and the operator hear of objects that can't be read.
+fn read_fault(error: ReadError) -> Fault {
+    const PUBLIC: &str = "the repository is damaged on this server";
+    match error {
+        ReadError::Missing(id) => Fault::ours(PUBLIC, format_args!("object {id} is missing")),
+        ReadError::Corrupt { id, detail } => Fault::ours(PUBLIC, format_args!("object {id} is corrupt: {detail}")),
+        ReadError::TooLarge { id, bytes } => {
+            Fault::ours("an object is too large", format_args!("object {id} has {bytes} bytes"))
+        }
+        ReadError::Io(error) => Fault::ours("the server's disk failed", error),
+        ReadError::Interrupted => Fault::client("the request was given up"),
+    }
+}
