@@ -5,6 +5,7 @@
 //! the smallest delta.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 
 /// Blocks of the base that the middle part is searched for; Git uses 16 too.
@@ -31,11 +32,50 @@ pub fn encode(base: &[u8], target: &[u8]) -> Vec<u8> {
 }
 
 fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(x, y)| x == y).count()
+    let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK));
+    let same = BLOCK * blocks.take_while(|(x, y)| x == y).count();
+    let rest = a[same..].iter().zip(&b[same..]);
+    same + rest.take_while(|(x, y)| x == y).count()
 }
 
 fn common_suffix(a: &[u8], b: &[u8]) -> usize {
-    a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count()
+    let blocks = a.rchunks_exact(BLOCK).zip(b.rchunks_exact(BLOCK));
+    let same = BLOCK * blocks.take_while(|(x, y)| x == y).count();
+    let (a, b) = (&a[..a.len() - same], &b[..b.len() - same]);
+    let rest = a.iter().rev().zip(b.iter().rev());
+    same + rest.take_while(|(x, y)| x == y).count()
+}
+
+/// Spreads the bytes of a block over a number; nobody chooses blocks to collide here.
+#[derive(Default)]
+struct BlockHasher(u64);
+
+impl Hasher for BlockHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for word in bytes.chunks_exact(8) {
+            let word = word.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            self.write_u64(word);
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 ^= self.0 >> 32;
+    }
+
+    fn write_u128(&mut self, block: u128) {
+        self.write_u64(block as u64);
+        self.write_u64((block >> 64) as u64);
+    }
+}
+
+fn block_at(bytes: &[u8], at: usize) -> Option<u128> {
+    let block = bytes.get(at..)?.first_chunk::<BLOCK>()?;
+    Some(u128::from_le_bytes(*block))
 }
 
 /// The part where the two differ: `middle` stands at `offset` in the base.
@@ -43,14 +83,17 @@ fn push_middle(delta: &mut Vec<u8>, middle: &[u8], offset: usize, target: &[u8])
     if middle.len() < BLOCK || target.len() < BLOCK {
         return push_insert(delta, target);
     }
-    let mut blocks = HashMap::with_capacity(middle.len() / BLOCK);
-    for (number, block) in middle.chunks_exact(BLOCK).enumerate() {
-        blocks.entry(block).or_insert(number * BLOCK);
+    let mut blocks: HashMap<u128, usize, BuildHasherDefault<BlockHasher>> = HashMap::default();
+    blocks.reserve(middle.len() / BLOCK);
+    for offset in (0..middle.len()).step_by(BLOCK) {
+        if let Some(block) = block_at(middle, offset) {
+            blocks.entry(block).or_insert(offset);
+        }
     }
     let mut literal_from = 0;
     let mut at = 0;
-    while at + BLOCK <= target.len() {
-        let Some(&found) = blocks.get(&target[at..at + BLOCK]) else {
+    while let Some(block) = block_at(target, at) {
+        let Some(&found) = blocks.get(&block) else {
             at += 1;
             continue;
         };

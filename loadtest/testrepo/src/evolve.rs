@@ -11,6 +11,7 @@ use std::rc::Rc;
 use gix_hash::ObjectId;
 use sha1::{Digest, Sha1};
 
+use crate::change::Change;
 use crate::files::Files;
 use crate::object::Kind;
 use crate::objects::Objects;
@@ -25,86 +26,6 @@ use crate::tree::Dir;
 
 /// How far a forced push goes back at most.
 const FORCED_BACK_MAX: usize = 3;
-
-/// One thing that happens to an upstream. Branches may be named in short (`main`) or in full; other refs in full.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Commits on top of a branch; a branch that does not exist begins with a root commit.
-    AddCommits {
-        /// The branch.
-        branch: String,
-        /// How many.
-        count: u32,
-    },
-    /// The branch goes back one to three commits (as far as it can) and forward by other ones.
-    ForcePush {
-        /// The branch.
-        branch: String,
-        /// How many commits it goes forward, at least 1.
-        count: u32,
-    },
-    /// A merge of one branch into another.
-    Merge {
-        /// The branch that moves.
-        branch: String,
-        /// The branch or ref that is merged into it.
-        from: String,
-    },
-    /// A new branch where another ref stands.
-    CreateBranch {
-        /// The new branch.
-        branch: String,
-        /// The branch or ref.
-        from: String,
-    },
-    /// A branch gets another name; HEAD and symbolic refs stay as they are.
-    RenameBranch {
-        /// The name it has.
-        from: String,
-        /// The name it gets.
-        to: String,
-    },
-    /// A ref goes, symbolic or not.
-    DeleteRef {
-        /// Its full name, or a branch.
-        name: String,
-    },
-    /// A new tag.
-    AddTag {
-        /// Without `refs/tags/`.
-        name: String,
-        /// The branch or ref that it tags.
-        target: String,
-        /// With an object of its own.
-        annotated: bool,
-    },
-    /// One commit on top of HEAD's as `refs/pull/N/head`, new or moved.
-    Pull {
-        /// N.
-        number: u32,
-    },
-    /// A ref is set to an object that the repository has.
-    SetRef {
-        /// Its full name, or a branch.
-        name: String,
-        /// The object.
-        id: ObjectId,
-    },
-    /// HEAD names a branch, which need not exist.
-    MoveHead {
-        /// The branch.
-        branch: String,
-    },
-    /// HEAD becomes the commit that it leads to.
-    DetachHead,
-    /// A symbolic ref is added or gets another target.
-    SetSymbolic {
-        /// Its full name.
-        name: String,
-        /// The branch or ref that it names.
-        target: String,
-    },
-}
 
 /// How new objects are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -246,12 +167,13 @@ impl Evolution {
             Change::ForcePush { branch, count } => self.force_push(&full_name(branch), *count),
             Change::Merge { branch, from } => self.merge(&full_name(branch), &full_name(from)),
             Change::CreateBranch { branch, from } => {
-                let id = self.resolve(&full_name(from))?;
+                let id = self.resolve_peeled(&full_name(from))?;
                 self.create(full_name(branch), id)
             }
             Change::RenameBranch { from, to } => {
                 let from = full_name(from);
                 let id = self.now.refs.remove(&from).ok_or_else(|| no_such(&from))?;
+                self.now.peeled.remove(&from);
                 self.create(full_name(to), id)
             }
             Change::DeleteRef { name } => self.delete(&full_name(name)),
@@ -264,7 +186,10 @@ impl Evolution {
                 if !self.objects.has(id) {
                     return Err(io::Error::new(io::ErrorKind::NotFound, format!("no object {id}")));
                 }
-                self.set(full_name(name), *id)
+                self.set(full_name(name), *id)?;
+                let peeled = self.objects.peel(id)?;
+                self.now.peeled.extend(peeled.map(|peeled| (full_name(name), peeled)));
+                Ok(())
             }
             Change::MoveHead { branch } => {
                 self.now.head = Head::Branch(full_name(branch));
@@ -289,6 +214,14 @@ impl Evolution {
     fn resolve(&self, name: &str) -> io::Result<ObjectId> {
         let name = self.now.symbolic.get(name).map_or(name, String::as_str);
         self.now.refs.get(name).copied().ok_or_else(|| no_such(name))
+    }
+
+    /// What a ref leads to, through annotated tags.
+    fn resolve_peeled(&self, name: &str) -> io::Result<ObjectId> {
+        match self.now.peeled.get(name) {
+            Some(peeled) => Ok(*peeled),
+            None => self.resolve(name),
+        }
     }
 
     /// Refuses names that Git refuses: malformed ones, and those where another name needs a directory.
@@ -413,7 +346,7 @@ impl Evolution {
     }
 
     fn merge(&mut self, name: &str, from: &str) -> io::Result<()> {
-        let (ours, theirs) = (self.resolve(name)?, self.resolve(from)?);
+        let (ours, theirs) = (self.resolve(name)?, self.resolve_peeled(from)?);
         let (tip, other) = (self.tip(&ours)?, self.tip(&theirs)?);
         let mut root = tip.root;
         self.files.change(&mut self.objects, &mut root, Lane::Main)?;

@@ -1,5 +1,6 @@
 //! What stands in the tree: the files of the first commit, and what later commits do to them.
 
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
@@ -21,11 +22,19 @@ const NEAR_DUPLICATE_BYTES: usize = 6_000;
 /// Of a hundred changes that are no rename: new files, and files that go. The others are edits.
 const ADDED_PERCENT: u8 = 10;
 const REMOVED_PERCENT: u8 = 4;
+const MODE_CHANGED_PERCENT: u8 = 1;
+/// And changes that bring back a version of before, so that history holds the same object twice.
+const RESTORED_PERCENT: u8 = 1;
+/// From how many of the last edits one can be brought back.
+const RESTORABLE: usize = 32;
 const SUBMODULE_MOVED_PERCENT: u8 = 2;
+/// Below what Git walks by default (`core.maxTreeDepth`, 2048), and what recursion here can take.
+const DEEP_TREE_LEVELS_MAX: u32 = 1_000;
+const ODD_NAMES: [&str; 6] = ["with space", "quote\"d", "tab\there", "-dash", "größe-文件", "semi;colon$(x)"];
 const EXTENSIONS: [&str; 8] = ["rs", "rs", "c", "h", "md", "toml", "py", "txt"];
 
 /// One path set, or removed where there is no leaf.
-pub(crate) type Change = (String, Option<Leaf>);
+pub(crate) type PathChange = (String, Option<Leaf>);
 
 /// Makes and changes files.
 pub(crate) struct Files {
@@ -34,11 +43,14 @@ pub(crate) struct Files {
     /// Directories, each with its slash at the end; the root is the empty one.
     directories: Vec<String>,
     named: u64,
+    /// Versions that edits replaced lately.
+    replaced: VecDeque<(String, Leaf)>,
 }
 
 impl Files {
     pub(crate) fn new(spec: &Spec, rng: Rng) -> Self {
-        let mut files = Files { rng, spec: spec.clone(), directories: vec![String::new()], named: 0 };
+        let mut files =
+            Files { rng, spec: spec.clone(), directories: vec![String::new()], named: 0, replaced: VecDeque::new() };
         files.lay_out();
         files
     }
@@ -80,7 +92,7 @@ impl Files {
         if self.rng.percent(self.spec.executable_percent) { Mode::Executable } else { Mode::File }
     }
 
-    fn new_file(&mut self, objects: &mut Objects, lane: Lane) -> io::Result<Change> {
+    fn new_file(&mut self, objects: &mut Objects, lane: Lane) -> io::Result<PathChange> {
         let len = self.new_len();
         let content = text::lines(&mut self.rng, len);
         let mode = self.new_mode();
@@ -124,8 +136,14 @@ impl Files {
             let content = format!("{}\n", n % 100).into_bytes();
             add(objects, format!("wide/entry-{n:06}.txt"), Mode::File, content)?;
         }
-        if spec.deep_tree_levels > 0 {
-            let path = "deep/".repeat(spec.deep_tree_levels as usize) + "bottom.txt";
+        for n in 0..spec.odd_names {
+            let name = ODD_NAMES[n as usize % ODD_NAMES.len()];
+            let content = format!("{name}\n").into_bytes();
+            add(objects, format!("odd names/{name}.{n}"), Mode::File, content)?;
+        }
+        let levels = spec.deep_tree_levels.min(DEEP_TREE_LEVELS_MAX) as usize;
+        if levels > 0 {
+            let path = "deep/".repeat(levels) + "bottom.txt";
             add(objects, path, Mode::File, b"down here\n".to_vec())?;
         }
         self.import_near_duplicates(objects, root)?;
@@ -173,7 +191,12 @@ impl Files {
     }
 
     /// What one commit on `root` does; applied to it, and returned so that a merge can apply it elsewhere.
-    pub(crate) fn change(&mut self, objects: &mut Objects, root: &mut Rc<Dir>, lane: Lane) -> io::Result<Vec<Change>> {
+    pub(crate) fn change(
+        &mut self,
+        objects: &mut Objects,
+        root: &mut Rc<Dir>,
+        lane: Lane,
+    ) -> io::Result<Vec<PathChange>> {
         let before = Rc::clone(root);
         let mut changes = Vec::new();
         let most = 2 * self.spec.changes_per_commit.max(1) as usize - 1;
@@ -193,36 +216,56 @@ impl Files {
         &mut self,
         objects: &mut Objects,
         before: &Rc<Dir>,
-        touched: &[Change],
+        touched: &[PathChange],
         lane: Lane,
-    ) -> io::Result<Vec<Change>> {
+    ) -> io::Result<Vec<PathChange>> {
         if self.spec.submodules > 0 && self.rng.percent(SUBMODULE_MOVED_PERCENT) {
             let path = submodule_path(self.rng.below(self.spec.submodules as usize) as u32);
             return Ok(vec![(path, Some(self.gitlink()))]);
         }
+        let is_touched = |path: &str| touched.iter().any(|(other, _)| other == path);
+        if !self.replaced.is_empty() && self.rng.percent(RESTORED_PERCENT) {
+            let at = self.rng.below(self.replaced.len());
+            let (path, leaf) = self.replaced[at].clone();
+            return Ok(if is_touched(&path) { Vec::new() } else { vec![(path, Some(leaf))] });
+        }
         let Some((path, leaf)) = before.pick(objects, &mut self.rng)? else {
             return Ok(vec![self.new_file(objects, lane)?]);
         };
-        if touched.iter().any(|(other, _)| *other == path) {
+        if is_touched(&path) {
             return Ok(Vec::new());
         }
         if self.rng.percent(self.spec.rename_percent) {
             return Ok(vec![(path, None), (self.new_path(), Some(leaf))]);
         }
-        let roll = self.rng.below(100) as u8;
-        if roll < ADDED_PERCENT {
-            return Ok(vec![self.new_file(objects, lane)?]);
+        const REMOVED: u8 = ADDED_PERCENT + REMOVED_PERCENT;
+        const MODE_CHANGED: u8 = REMOVED + MODE_CHANGED_PERCENT;
+        match self.rng.below(100) as u8 {
+            0..ADDED_PERCENT => Ok(vec![self.new_file(objects, lane)?]),
+            ADDED_PERCENT..REMOVED => Ok(vec![(path, None)]),
+            REMOVED..MODE_CHANGED => {
+                let mode = match leaf.mode {
+                    Mode::File => Mode::Executable,
+                    _ => Mode::File,
+                };
+                Ok(vec![(path, Some(Leaf { mode, ..leaf }))])
+            }
+            _ => Ok(vec![self.edit(objects, path, leaf, lane)?]),
         }
-        if roll < ADDED_PERCENT + REMOVED_PERCENT {
-            return Ok(vec![(path, None)]);
-        }
-        let Some(old) = leaf.load(objects)? else {
-            return Ok(vec![self.new_file(objects, lane)?]);
+    }
+
+    fn edit(&mut self, objects: &mut Objects, path: String, leaf: Leaf, lane: Lane) -> io::Result<PathChange> {
+        let Some(content) = leaf.load(objects)? else {
+            return self.new_file(objects, lane);
         };
-        let content = text::edited(&mut self.rng, &old);
-        let mode = leaf.mode;
-        let old = Leaf { body: Body::File(old), ..leaf };
-        Ok(vec![(path, Some(store(objects, mode, content, Some(&old), lane)?))])
+        let next = text::edited(&mut self.rng, &content);
+        let old = Leaf { body: Body::File(content), ..leaf };
+        let new = store(objects, old.mode, next, Some(&old), lane)?;
+        if self.replaced.len() == RESTORABLE {
+            self.replaced.pop_front();
+        }
+        self.replaced.push_back((path.clone(), old));
+        Ok((path, Some(new)))
     }
 }
 

@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use gix_hash::ObjectId;
 
-use crate::files::{Change, Files};
+use crate::files::{Files, PathChange};
 use crate::object::Kind;
 use crate::objects::Objects;
 use crate::pack::Lane;
@@ -203,7 +203,7 @@ impl<'a> History<'a> {
     }
 
     /// A line of `commits` commits that grows from `from`; also all that it changed.
-    fn line(&mut self, from: State, commits: usize) -> io::Result<(State, Vec<Change>)> {
+    fn line(&mut self, from: State, commits: usize) -> io::Result<(State, Vec<PathChange>)> {
         let mut state = from;
         let mut changes = Vec::new();
         for _ in 0..commits {
@@ -214,7 +214,7 @@ impl<'a> History<'a> {
         Ok((state, changes))
     }
 
-    fn apply(&self, root: &mut Rc<Dir>, changes: &[Change]) -> io::Result<()> {
+    fn apply(&self, root: &mut Rc<Dir>, changes: &[PathChange]) -> io::Result<()> {
         for (path, leaf) in changes {
             root.set(&self.objects, path, leaf.clone())?;
         }
@@ -259,7 +259,7 @@ impl<'a> History<'a> {
     }
 
     /// A history with another root, of one or two files.
-    fn unrelated(&mut self, number: u32) -> io::Result<(State, Vec<Change>)> {
+    fn unrelated(&mut self, number: u32) -> io::Result<(State, Vec<PathChange>)> {
         let mut root = Rc::default();
         let mut changes = self.files.change(&mut self.objects, &mut root, Lane::Side)?;
         for (path, _) in &mut changes {

@@ -17,6 +17,7 @@
 //!
 //! It deliberately does not read repositories of others, make SHA-256 ones, or make damaged ones.
 
+mod change;
 mod deflate;
 pub mod delta;
 mod evolve;
@@ -36,7 +37,8 @@ mod spec;
 mod text;
 mod tree;
 
-pub use evolve::{Change, Outcome, Store};
+pub use change::{Change, ChangeSyntaxError};
+pub use evolve::{Outcome, Store};
 pub use gix_hash::ObjectId;
 pub use loose::{path_of as loose_path_of, write_loose};
 pub use object::{Commit, Kind, Mode, Signature, Tag, id_of};

@@ -1,18 +1,24 @@
-//! Makes a repository from a shell: `heliostat-testrepo --seed 7 --commits 500 app.git`.
+//! Makes a repository from a shell: `heliostat-testrepo --seed 7 --commits 500 app.git`; and lets things happen to one
+//! that is there: `heliostat-testrepo --advance 'commits main 3' app.git`.
 
+mod sizes;
+
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
-use heliostat_testrepo::{HeadForm, RefsForm, Repository, Spec};
+use clap::{Parser, ValueEnum};
+use heliostat_testrepo::{Change, HeadForm, RefsForm, Repository, Spec, Store};
+
+use crate::sizes::Sizes;
 
 /// Write a bare Git repository that a seed and some sizes determine
 ///
-/// The same arguments always make the same object ids. Sizes start from a preset; each option changes one.
+/// The same arguments always make the same object ids. Sizes start from a preset, and each option replaces one.
 #[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "heliostat-testrepo", version, max_term_width = 100)]
 struct Arguments {
-    /// Where to write it; must not hold a repository yet
+    /// Where to write it; must not hold a repository yet, but for --advance
     directory: PathBuf,
     /// Decides everything that the sizes leave open
     #[arg(long, default_value_t = 0)]
@@ -20,57 +26,39 @@ struct Arguments {
     /// Sizes to start from
     #[arg(long, default_value = "small", value_parser = preset_names())]
     preset: String,
-    /// Commits that the main branch reaches
-    #[arg(long)]
-    commits: Option<u32>,
-    /// Chance of a merge at each step, in percent
-    #[arg(long)]
-    merge_percent: Option<u8>,
-    /// Files in the first commit
-    #[arg(long)]
-    files: Option<u32>,
-    /// Average size of a file in bytes
-    #[arg(long)]
-    file_bytes: Option<u32>,
-    /// Files that do not compress
-    #[arg(long)]
-    large_blobs: Option<u32>,
-    /// Size of each of these in bytes
-    #[arg(long)]
-    large_blob_bytes: Option<u32>,
-    /// Branches beside the main one
-    #[arg(long)]
-    branches: Option<u32>,
-    /// Commits of its own that each branch has
-    #[arg(long)]
-    branch_commits: Option<u32>,
-    /// Annotated tags
-    #[arg(long)]
-    annotated_tags: Option<u32>,
-    /// Tags without an object
-    #[arg(long)]
-    light_tags: Option<u32>,
-    /// Refs `refs/pull/N/head`
-    #[arg(long)]
-    pulls: Option<u32>,
     /// What HEAD says
-    #[arg(long, value_parser = ["main", "unborn", "detached"])]
-    head: Option<String>,
-    /// How many packs
     #[arg(long)]
-    packs: Option<u32>,
-    /// How many of a hundred commits are stored loose
-    #[arg(long)]
-    loose_percent: Option<u8>,
+    head: Option<Head>,
     /// Where refs are stored
-    #[arg(long, value_parser = ["packed", "loose", "mixed"])]
-    refs: Option<String>,
-    /// Longest delta chain
     #[arg(long)]
-    delta_depth: Option<u16>,
-    /// Text for the repository's configuration
-    #[arg(long)]
-    config: Option<String>,
+    refs: Option<Refs>,
+    /// Text to append to the repository's configuration
+    #[arg(long, default_value = "")]
+    config: String,
+    /// Let this happen to a repository made earlier; may be repeated. One of: commits BRANCH N, force BRANCH N,
+    /// merge BRANCH FROM, branch NEW FROM, rename FROM TO, delete REF, tag NAME TARGET, annotated NAME TARGET, pull N,
+    /// set REF ID, head BRANCH, detach, symbolic REF TARGET
+    #[arg(long, value_name = "CHANGE")]
+    advance: Vec<Change>,
+    /// With --advance: store new objects loose instead of in a pack
+    #[arg(long, requires = "advance")]
+    loose: bool,
+    #[command(flatten)]
+    sizes: Sizes,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Head {
+    Main,
+    Unborn,
+    Detached,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Refs {
+    Packed,
+    Loose,
+    Mixed,
 }
 
 fn presets(seed: u64) -> Vec<(&'static str, Spec)> {
@@ -85,63 +73,54 @@ fn preset_names() -> Vec<&'static str> {
 }
 
 impl Arguments {
-    fn spec(self) -> Spec {
-        let named = presets(self.seed)
-            .into_iter()
-            .find(|(name, _)| *name == self.preset)
-            .map_or_else(|| Spec::small(self.seed), |(_, spec)| spec);
-        Spec {
-            seed: self.seed,
-            commits: self.commits.unwrap_or(named.commits),
-            merge_percent: self.merge_percent.unwrap_or(named.merge_percent),
-            files: self.files.unwrap_or(named.files),
-            file_bytes: self.file_bytes.unwrap_or(named.file_bytes),
-            large_blobs: self.large_blobs.unwrap_or(named.large_blobs),
-            large_blob_bytes: self.large_blob_bytes.unwrap_or(named.large_blob_bytes),
-            branches: self.branches.unwrap_or(named.branches),
-            branch_commits: self.branch_commits.unwrap_or(named.branch_commits),
-            annotated_tags: self.annotated_tags.unwrap_or(named.annotated_tags),
-            light_tags: self.light_tags.unwrap_or(named.light_tags),
-            pulls: self.pulls.unwrap_or(named.pulls),
-            head: match self.head.as_deref() {
-                Some("unborn") => HeadForm::Unborn,
-                Some("detached") => HeadForm::Detached,
-                Some(_) => HeadForm::Main,
-                None => named.head,
-            },
-            packs: self.packs.unwrap_or(named.packs),
-            loose_percent: self.loose_percent.unwrap_or(named.loose_percent),
-            refs: match self.refs.as_deref() {
-                Some("loose") => RefsForm::Loose,
-                Some("mixed") => RefsForm::Mixed,
-                Some(_) => RefsForm::Packed,
-                None => named.refs,
-            },
-            delta_depth: self.delta_depth.unwrap_or(named.delta_depth),
-            config: self.config.unwrap_or_default(),
-            ..named
+    fn spec(&self) -> Spec {
+        let preset = presets(self.seed).into_iter().find(|(name, _)| *name == self.preset);
+        let mut spec = preset.map_or_else(Spec::default, |(_, spec)| spec);
+        spec.seed = self.seed;
+        spec.config.clone_from(&self.config);
+        self.sizes.apply(&mut spec);
+        match self.head {
+            Some(Head::Main) => spec.head = HeadForm::Main,
+            Some(Head::Unborn) => spec.head = HeadForm::Unborn,
+            Some(Head::Detached) => spec.head = HeadForm::Detached,
+            None => {}
         }
+        match self.refs {
+            Some(Refs::Packed) => spec.refs = RefsForm::Packed,
+            Some(Refs::Loose) => spec.refs = RefsForm::Loose,
+            Some(Refs::Mixed) => spec.refs = RefsForm::Mixed,
+            None => {}
+        }
+        spec
+    }
+
+    fn run(&self) -> io::Result<()> {
+        if self.advance.is_empty() {
+            let made = self.spec().write(&self.directory)?;
+            println!(
+                "{}: {} objects, {} refs, HEAD {}",
+                made.path.display(),
+                made.objects,
+                made.refs.len() + made.symbolic.len(),
+                made.head
+            );
+            return Ok(());
+        }
+        let store = if self.loose { Store::Loose } else { Store::Pack };
+        let mut repository = Repository::open(&self.directory)?;
+        let outcome = repository.advance_stored(&self.advance, store)?;
+        for (name, (old, new)) in &outcome.moved {
+            let text = |id: &Option<_>| id.map_or("none".to_owned(), |id: heliostat_testrepo::ObjectId| id.to_string());
+            println!("{name}: {} -> {}", text(old), text(new));
+        }
+        println!("{} new objects, HEAD {}", outcome.objects, repository.head);
+        Ok(())
     }
 }
 
-fn report(made: &Repository) {
-    println!(
-        "{}: {} objects, {} refs, HEAD {}",
-        made.path.display(),
-        made.objects,
-        made.refs.len() + made.symbolic.len(),
-        made.head
-    );
-}
-
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let directory = arguments.directory.clone();
-    match arguments.spec().write(&directory) {
-        Ok(made) => {
-            report(&made);
-            ExitCode::SUCCESS
-        }
+    match Arguments::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("heliostat-testrepo: {error}");
             ExitCode::FAILURE

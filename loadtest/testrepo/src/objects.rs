@@ -159,6 +159,14 @@ impl Objects {
             None => Err(io::Error::new(io::ErrorKind::NotFound, format!("no object {id} to read"))),
         }
     }
+
+    /// What an annotated tag that the repository held before leads to; none for other objects.
+    pub(crate) fn peel(&self, id: &ObjectId) -> io::Result<Option<ObjectId>> {
+        match &self.before {
+            Some(before) if before.contains(id) => before.peel(id),
+            _ => Ok(None),
+        }
+    }
 }
 
 impl Drop for Objects {

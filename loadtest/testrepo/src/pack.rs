@@ -8,6 +8,7 @@
 //! ```text
 //!   main line   v1 <- v2 <- v3        v1 waits whole until v2 comes, then is spilled as a delta against it
 //!   elsewhere         v2 <- w1 <- w2  a side branch never waits: it is a delta against what it grew from
+//!   merged            v2 <- w2 <- v3  and when the main line goes on from there, v2 is the one to be rebased
 //! ```
 
 use std::collections::BTreeMap;
@@ -119,10 +120,10 @@ impl PackBuilder {
         self.entries.push(Entry { id, kind, height: 0, base: None, spilled: None });
         match (replaces, lane) {
             (Some(old), Lane::Main) => {
-                self.rebase(old, index, content)?;
+                self.rebase(&old, index, content)?;
                 self.waiting.insert(index, Rc::clone(content));
             }
-            (Some(old), Lane::Side) => self.grow_from(old, index, content)?,
+            (Some(old), Lane::Side) => self.grow_from(&old, index, content)?,
             (None, Lane::Main) if matches!(kind, Kind::Tree | Kind::Blob) => {
                 self.waiting.insert(index, Rc::clone(content));
             }
@@ -138,34 +139,43 @@ impl PackBuilder {
         self.spill_whole(index, content)
     }
 
-    /// The main line goes on from `old` to `index`: `old` becomes a delta, if it waited for this and its chain has room.
-    fn rebase(&mut self, old: Predecessor<'_>, index: u32, content: &[u8]) -> io::Result<()> {
-        if self.waiting.remove(&old.index).is_none() {
+    /// The main line goes on from `old` to `index`: what `old` hangs on, itself as a rule, becomes a delta against the
+    /// new one, if it waited for this and its chain has room.
+    fn rebase(&mut self, old: &Predecessor<'_>, index: u32, content: &[u8]) -> io::Result<()> {
+        let (root, _) = self.root_of(old.index);
+        let Some(root_content) = self.waiting.remove(&root) else {
             return Ok(());
-        }
-        let height = self.entries[old.index as usize].height + 1;
+        };
+        let height = self.entries[root as usize].height + 1;
         if height > self.form.delta_depth {
-            return self.spill_whole(old.index, old.content);
+            return self.spill_whole(root, &root_content);
         }
-        if self.spill_delta(old.index, index, content, old.content)? {
+        if self.spill_delta(root, index, content, &root_content)? {
             self.entries[index as usize].height = height;
         }
         Ok(())
     }
 
-    /// A side branch goes on from `old` to `index`: the new one is the delta, if the chain has room.
-    fn grow_from(&mut self, old: Predecessor<'_>, index: u32, content: &[u8]) -> io::Result<()> {
-        let mut depth = 1;
-        let mut root = old.index as usize;
-        while let Some(base) = self.entries[root].base {
-            root = base as usize;
+    /// The entry at the end of the chain, and how many deltas lie before it.
+    fn root_of(&self, index: u32) -> (u32, u16) {
+        let mut depth = 0;
+        let mut root = index;
+        while let Some(base) = self.entries[root as usize].base {
+            root = base;
             depth += 1;
         }
+        (root, depth)
+    }
+
+    /// A side branch goes on from `old` to `index`: the new one is the delta, if the chain has room.
+    fn grow_from(&mut self, old: &Predecessor<'_>, index: u32, content: &[u8]) -> io::Result<()> {
+        let (root, old_depth) = self.root_of(old.index);
+        let depth = old_depth + 1;
         if depth > self.form.delta_depth {
             return self.spill_whole(index, content);
         }
         if self.spill_delta(index, old.index, old.content, content)? {
-            let height = &mut self.entries[root].height;
+            let height = &mut self.entries[root as usize].height;
             *height = depth.max(*height);
         }
         Ok(())

@@ -21,6 +21,8 @@ const FAN_AT: usize = 8;
 const IDS_AT: usize = FAN_AT + 4 * 256;
 /// Longest entry header: ten bytes of size, and a base's id or distance.
 const HEAD_MAX: usize = 32;
+/// Tags of tags are followed this far.
+const TAGS_NESTED_MAX: usize = 100;
 
 /// The objects of one repository, as they were when it was opened.
 pub struct Reader {
@@ -74,6 +76,31 @@ impl Reader {
         let mut content = Vec::new();
         stream.read_to_end(&mut content)?;
         Ok((kind, content))
+    }
+
+    /// The ids of all packed objects, pack by pack, each in order.
+    pub fn packed_ids(&self) -> impl Iterator<Item = ObjectId> {
+        self.packs.iter().flat_map(|pack| {
+            let ids = &pack.index[IDS_AT..IDS_AT + 20 * pack.count()];
+            ids.chunks_exact(20).map(ObjectId::from_bytes_or_panic)
+        })
+    }
+
+    /// What an annotated tag leads to in the end; none for an object that is no tag.
+    pub fn peel(&self, id: &ObjectId) -> io::Result<Option<ObjectId>> {
+        let mut peeled = None;
+        let mut next = *id;
+        for _ in 0..TAGS_NESTED_MAX {
+            let (kind, content) = self.read(&next)?;
+            if kind != Kind::Tag {
+                return Ok(peeled);
+            }
+            let target = content.strip_prefix(b"object ").and_then(|rest| rest.get(..40));
+            let target = target.and_then(|hex| ObjectId::from_hex(hex).ok());
+            next = target.ok_or_else(|| damaged("tag without target"))?;
+            peeled = Some(next);
+        }
+        Err(damaged("tags nested without end"))
     }
 
     fn read_entry(&self, pack: &Pack, offset: u64, depth: u16) -> io::Result<(Kind, Vec<u8>)> {

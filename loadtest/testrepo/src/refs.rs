@@ -126,8 +126,8 @@ pub(crate) fn read_head(git_dir: &Path) -> io::Result<Head> {
     }
 }
 
-/// Reads all refs; peeled values are known for packed ones only.
-pub(crate) fn read_all(git_dir: &Path) -> io::Result<Refs> {
+/// Reads all refs, and the names of those that are loose: their peeled values are not known.
+pub(crate) fn read_all(git_dir: &Path) -> io::Result<(Refs, Vec<String>)> {
     let mut refs = Refs::default();
     let packed = match fs::read_to_string(git_dir.join("packed-refs")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -143,11 +143,12 @@ pub(crate) fn read_all(git_dir: &Path) -> io::Result<Refs> {
         refs.direct.insert(name.to_owned(), parse_id(id)?);
         last = name;
     }
-    read_loose(git_dir, "refs", &mut refs)?;
-    Ok(refs)
+    let mut loose = Vec::new();
+    read_loose(git_dir, "refs", &mut refs, &mut loose)?;
+    Ok((refs, loose))
 }
 
-fn read_loose(git_dir: &Path, under: &str, refs: &mut Refs) -> io::Result<()> {
+fn read_loose(git_dir: &Path, under: &str, refs: &mut Refs, loose: &mut Vec<String>) -> io::Result<()> {
     for entry in fs::read_dir(git_dir.join(under))? {
         let entry = entry?;
         let Ok(file_name) = entry.file_name().into_string() else {
@@ -155,7 +156,7 @@ fn read_loose(git_dir: &Path, under: &str, refs: &mut Refs) -> io::Result<()> {
         };
         let name = format!("{under}/{file_name}");
         if entry.file_type()?.is_dir() {
-            read_loose(git_dir, &name, refs)?;
+            read_loose(git_dir, &name, refs, loose)?;
             continue;
         }
         if file_name.ends_with(".lock") {
@@ -169,7 +170,8 @@ fn read_loose(git_dir: &Path, under: &str, refs: &mut Refs) -> io::Result<()> {
                 refs.symbolic.insert(name, target.to_owned());
             }
             None => {
-                refs.direct.insert(name, parse_id(text.trim_end())?);
+                refs.direct.insert(name.clone(), parse_id(text.trim_end())?);
+                loose.push(name);
             }
         }
     }

@@ -27,7 +27,7 @@ pub struct Repository {
     pub seed: u64,
     /// Every ref that has an id of its own: all but HEAD and the symbolic ones.
     pub refs: BTreeMap<String, ObjectId>,
-    /// What annotated tags lead to in the end. After `open`, those alone that `packed-refs` holds.
+    /// What annotated tags lead to in the end.
     pub peeled: BTreeMap<String, ObjectId>,
     /// Symbolic refs other than HEAD, with their targets.
     pub symbolic: BTreeMap<String, String>,
@@ -103,7 +103,14 @@ impl Repository {
             .lines()
             .find_map(|line| line.trim().strip_prefix("seed = ")?.parse().ok())
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the configuration names no seed"))?;
-        let Refs { direct, peeled, symbolic } = refs::read_all(dir)?;
+        let (refs, loose) = refs::read_all(dir)?;
+        let Refs { direct, mut peeled, symbolic } = refs;
+        let reader = Reader::open(dir)?;
+        for name in loose {
+            if let Some(target) = reader.peel(&direct[&name])? {
+                peeled.insert(name, target);
+            }
+        }
         Ok(Repository {
             path: dir.to_owned(),
             seed,
@@ -112,7 +119,7 @@ impl Repository {
             symbolic,
             head: refs::read_head(dir)?,
             commits: Vec::new(),
-            objects: Reader::open(dir)?.packed_objects(),
+            objects: reader.packed_objects(),
         })
     }
 

@@ -60,7 +60,9 @@ pub struct Spec {
     pub large_blobs: u32,
     /// The size of each of these, in bytes, below 4 GiB.
     pub large_blob_bytes: u32,
-    /// Levels of one directory that holds only the next one; 0 for none.
+    /// Files with names that want quoting somewhere: spaces, quotes, tabs, other scripts, a dash in front.
+    pub odd_names: u32,
+    /// Levels of one directory that holds only the next one, at most 1,000; 0 for none.
     pub deep_tree_levels: u32,
     /// Files in one directory; 0 for none.
     pub wide_tree_entries: u32,
@@ -168,6 +170,7 @@ impl Spec {
             near_duplicates: 0,
             large_blobs: 0,
             large_blob_bytes: 2 << 20,
+            odd_names: 0,
             deep_tree_levels: 0,
             wide_tree_entries: 0,
             head: HeadForm::Main,
@@ -245,6 +248,7 @@ impl Spec {
             near_duplicates: 20,
             large_blobs: 1,
             large_blob_bytes: 300_000,
+            odd_names: 6,
             deep_tree_levels: 60,
             wide_tree_entries: 500,
             light_tags: 5,
@@ -329,7 +333,7 @@ impl Spec {
     /// About 50,000 objects and 2,000 refs: a busy project, in a few seconds without optimisation.
     pub fn medium(seed: u64) -> Self {
         Spec {
-            commits: 6_000,
+            commits: 7_000,
             octopuses: 4,
             criss_crosses: 20,
             roots: 3,
@@ -353,7 +357,7 @@ impl Spec {
     /// More than 1,000,000 objects and 200,000 refs, with the proportions of a large repository that is well packed.
     pub fn million(seed: u64) -> Self {
         Spec {
-            commits: 100_000,
+            commits: 127_000,
             criss_crosses: 200,
             files: 15_000,
             file_bytes: 3_500,
