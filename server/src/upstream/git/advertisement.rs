@@ -153,6 +153,10 @@ fn parse_id(hex: &[u8]) -> Option<ObjectId> {
     if hex.len() == 40 { ObjectId::from_hex(hex).ok() } else { None }
 }
 
+/// What a line is that is no reference: the upstream's refusal, or damage.
 fn malformed(line: &[u8]) -> UpstreamError {
+    if let Some(text) = line.strip_prefix(b"ERR ") {
+        return UpstreamError::Refused(escaped(text));
+    }
     UpstreamError::Broken(format!("not a line of a reference advertisement: {}", escaped(&line[..line.len().min(200)])))
 }
