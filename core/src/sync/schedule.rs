@@ -335,16 +335,10 @@ impl Schedule {
     /// waits for the event that frees it.
     #[must_use]
     pub fn deadline(&self, now: Duration) -> Option<Duration> {
-        let probe = self.breaker.opens_until().filter(|_| !self.demanded.is_empty());
-        let blocked = !self.may_ask_in_background(now);
         let due = self.timers.first().map(|(at, _)| *at);
-        let due = if blocked {
-            // Due questions wait; the ends of memories do not matter that much.
-            self.breaker.opens_until().or_else(|| due.filter(|at| *at > now))
-        } else {
-            due
-        };
-        probe.into_iter().chain(due).min()
+        // What is due and was not done waits for a slot, and with it for an event; or for the breaker.
+        let probe = self.breaker.opens_until();
+        due.filter(|at| *at > now).into_iter().chain(probe.filter(|at| *at > now)).min()
     }
 
     /// How many repositories are compared at the interval.

@@ -1,1 +1,379 @@
+//! The schedule on virtual time against an upstream with seeded faults.
+//!
+//! Checked in every run: one question at a time per repository; the limits on questions, fetches and first mirrors; every
+//! caller answered exactly once; whoever hears "verified" hears it of a question asked after it came; after the faults
+//! end, everything converges.
 
+use super::{BreakerPolicy, Effect, Policy, Random, Schedule, Ticket, Verdict};
+use crate::{fault::Fault, retry::Backoff};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn policy() -> Policy {
+    Policy {
+        interval: 3 * MINUTE,
+        asks: 6,
+        fetches: 2,
+        creations: 1,
+        moved_max: 8,
+        retry: Backoff { base: SECOND, cap: 10 * MINUTE },
+        demand_cap: 5 * SECOND,
+        refusal_ttl: 5 * SECOND,
+        unknown_per_second: 20,
+        unknown_burst: 100,
+        breaker: BreakerPolicy { threshold: 5, open: Backoff { base: SECOND, cap: MINUTE } },
+    }
+}
+
+fn outage() -> Verdict {
+    Verdict::Outage(Arc::new(Fault::upstream("down", "down")))
+}
+
+fn failed() -> Verdict {
+    Verdict::Failed(Arc::new(Fault::upstream("bad pack", "bad pack")))
+}
+
+/// What the upstream does, and the checks.
+struct World {
+    schedule: Schedule,
+    random: Random,
+    now: Duration,
+    /// Version upstream and here.
+    upstream: BTreeMap<Arc<str>, u64>,
+    here: BTreeMap<Arc<str>, u64>,
+    /// Jobs under way: when they end, what they are.
+    jobs: BTreeSet<(Duration, u64)>,
+    job: HashMap<u64, Job>,
+    jobs_made: u64,
+    busy: BTreeSet<Arc<str>>,
+    waiting: BTreeMap<Ticket, (Arc<str>, Duration)>,
+    answers: Vec<(Ticket, Duration, Verdict)>,
+    asked_at: HashMap<Arc<str>, Duration>,
+    tickets: Ticket,
+    down: bool,
+    faults: bool,
+    asks: u64,
+    asks_while_down: u64,
+    fetch_longest: Duration,
+}
+
+#[derive(Clone)]
+enum Job {
+    Ask(Arc<str>),
+    Fetch(Arc<str>, u64),
+}
+
+impl World {
+    fn new(seed: u64, repositories: usize) -> Self {
+        let mut world = Self {
+            schedule: Schedule::new(policy(), seed),
+            random: Random(seed ^ 0x5eed),
+            now: SECOND,
+            upstream: BTreeMap::new(),
+            here: BTreeMap::new(),
+            jobs: BTreeSet::new(),
+            job: HashMap::new(),
+            jobs_made: 0,
+            busy: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            answers: Vec::new(),
+            asked_at: HashMap::new(),
+            tickets: 0,
+            down: false,
+            faults: false,
+            asks: 0,
+            asks_while_down: 0,
+            fetch_longest: 20 * SECOND,
+        };
+        for number in 0..repositories {
+            let path: Arc<str> = format!("team/r{number}.git").into();
+            world.upstream.insert(path.clone(), 1);
+            world.schedule.know(world.now, &path);
+        }
+        world
+    }
+
+    fn chance(&mut self, one_in: u64) -> bool {
+        self.random.next().is_multiple_of(one_in)
+    }
+
+    fn ask(&mut self, path: &str) -> Ticket {
+        self.tickets += 1;
+        let path: Arc<str> = path.into();
+        self.waiting.insert(self.tickets, (path.clone(), self.now));
+        self.schedule.ask(self.now, &path, self.tickets);
+        self.tickets
+    }
+
+    fn start(&mut self, job: Job, longest: Duration) {
+        self.jobs_made += 1;
+        let took = Backoff { base: longest, cap: longest }.delay(1, self.random.next());
+        self.jobs.insert((self.now + took, self.jobs_made));
+        self.job.insert(self.jobs_made, job);
+    }
+
+    fn perform_effects(&mut self) {
+        let mut rounds = 0;
+        while let Some(effect) = self.schedule.poll(self.now) {
+            rounds += 1;
+            assert!(rounds < 100_000, "effects without end");
+            match effect {
+                Effect::Ask(path) => {
+                    assert!(self.busy.insert(path.clone()), "{path}: two at a time");
+                    self.asks += 1;
+                    self.asks_while_down += u64::from(self.down);
+                    self.asked_at.insert(path.clone(), self.now);
+                    self.start(Job::Ask(path), SECOND);
+                }
+                Effect::Fetch(path) => {
+                    assert!(self.busy.contains(&path));
+                    let version = self.upstream.get(&path).copied().unwrap_or(0);
+                    self.start(Job::Fetch(path, version), self.fetch_longest);
+                }
+                Effect::Answer { path, tickets, verdict } => {
+                    for ticket in tickets {
+                        let (asked, since) = self.waiting.remove(&ticket).expect("answered once");
+                        assert_eq!(asked, path);
+                        if matches!(verdict, Verdict::Verified) {
+                            assert!(self.asked_at[&path] >= since, "{path}: an answer older than the question");
+                        }
+                        self.answers.push((ticket, self.now, verdict.clone()));
+                    }
+                }
+            }
+        }
+        let (asks, fetches) = self.job.values().fold((0, 0), |(asks, fetches), job| match job {
+            Job::Ask(_) => (asks + 1, fetches),
+            Job::Fetch(..) => (asks, fetches + 1),
+        });
+        assert!(asks <= policy().asks && fetches <= policy().fetches, "{asks} questions, {fetches} fetches");
+    }
+
+    fn end(&mut self, job: Job) {
+        let fault = self.faults && self.chance(4);
+        match job {
+            Job::Ask(path) => {
+                let version = self.upstream.get(&path).copied();
+                let verdict = match version {
+                    _ if self.down || fault => outage(),
+                    None => Verdict::Missing,
+                    Some(version) if self.here.get(&path) == Some(&version) => Verdict::Verified,
+                    Some(_) => return self.schedule.moved(self.now, &path),
+                };
+                self.finish(&path, verdict);
+            }
+            Job::Fetch(path, version) => {
+                let verdict = if self.down {
+                    outage()
+                } else if fault {
+                    failed()
+                } else {
+                    self.here.insert(path.clone(), version);
+                    Verdict::Verified
+                };
+                self.finish(&path, verdict);
+            }
+        }
+    }
+
+    fn finish(&mut self, path: &Arc<str>, verdict: Verdict) {
+        self.busy.remove(path);
+        self.schedule.finished(self.now, path, verdict);
+    }
+
+    /// Runs until `until`.
+    fn run(&mut self, until: Duration) {
+        loop {
+            self.perform_effects();
+            let job = self.jobs.first().map(|(at, _)| *at);
+            let deadline = self.schedule.deadline(self.now);
+            assert!(deadline.is_none_or(|at| at > self.now), "a deadline in the past is a busy loop");
+            let next = deadline.into_iter().chain(job).min().unwrap_or(until).min(until);
+            self.now = self.now.max(next);
+            while let Some((at, number)) = self.jobs.first().copied().filter(|(at, _)| *at <= self.now) {
+                self.jobs.remove(&(at, number));
+                let job = self.job.remove(&number).expect("under way");
+                self.end(job);
+            }
+            if self.now >= until {
+                return self.perform_effects();
+            }
+        }
+    }
+}
+
+#[test]
+fn everything_converges_after_seeded_faults() {
+    for seed in 0..30 {
+        let mut world = World::new(seed, 40);
+        world.faults = true;
+        for minute in 1..60u32 {
+            world.down = (20..30).contains(&minute);
+            for _ in 0..20 {
+                let number = world.random.next() % 50;
+                let path = format!("team/r{number}.git");
+                if world.chance(3) {
+                    *world.upstream.entry(path.as_str().into()).or_insert(0) += 1;
+                }
+                world.ask(&path);
+                let pause = Duration::from_millis(world.random.next() % 3_000);
+                let until = world.now + pause;
+                world.run(until);
+            }
+            world.run(minute * MINUTE);
+        }
+        world.faults = false;
+        world.run(90 * MINUTE);
+        assert!(world.waiting.is_empty(), "seed {seed}: {} callers were forgotten", world.waiting.len());
+        for (path, version) in &world.upstream {
+            if world.schedule.knows(path) {
+                assert_eq!(world.here.get(path), Some(version), "seed {seed}: {path}");
+            }
+        }
+        assert!(world.here.len() >= 40, "seed {seed}: {}", world.here.len());
+    }
+}
+
+#[test]
+fn an_upstream_that_is_down_is_left_alone_and_found_again() {
+    let mut world = World::new(1, 500);
+    world.fetch_longest = SECOND;
+    world.run(20 * MINUTE);
+    assert_eq!(world.here.len(), 500);
+    world.down = true;
+    world.run(80 * MINUTE);
+    // 500 repositories at an interval of 3 minutes are 10,000 questions an hour.
+    assert!(world.asks_while_down < 400, "{} questions to an upstream that is down", world.asks_while_down);
+    world.down = false;
+    world.upstream.values_mut().for_each(|version| *version += 1);
+    let before = world.asks;
+    world.run(82 * MINUTE);
+    assert!(world.asks - before > 10, "it is found again");
+    world.run(400 * MINUTE);
+    assert!(world.upstream == world.here, "and everything comes");
+}
+
+#[test]
+fn callers_share_a_question_and_later_ones_share_the_next() {
+    let mut world = World::new(2, 1);
+    world.run(MINUTE);
+    let before = world.asks;
+    let first: Vec<_> = (0..50).map(|_| world.ask("team/r0.git")).collect();
+    world.perform_effects();
+    let second: Vec<_> = (0..50).map(|_| world.ask("team/r0.git")).collect();
+    let until = world.now + 10 * SECOND;
+    world.run(until);
+    assert_eq!(world.asks - before, 2);
+    let at = |tickets: &[Ticket]| {
+        let times: BTreeSet<_> =
+            world.answers.iter().filter(|(t, ..)| tickets.contains(t)).map(|(_, at, _)| *at).collect();
+        assert_eq!(times.len(), 1);
+        *times.first().unwrap()
+    };
+    assert!(at(&first) < at(&second));
+}
+
+#[test]
+fn a_repository_that_never_verifies_is_no_hot_loop() {
+    let mut schedule = Schedule::new(policy(), 3);
+    let path: Arc<str> = "bad.git".into();
+    schedule.know(Duration::ZERO, &path);
+    let (mut now, mut asks) = (Duration::ZERO, 0);
+    while now < 10 * 60 * MINUTE {
+        match schedule.poll(now) {
+            Some(Effect::Ask(path)) => {
+                asks += 1;
+                schedule.moved(now, &path);
+            }
+            Some(Effect::Fetch(path)) => schedule.finished(now, &path, failed()),
+            Some(Effect::Answer { .. }) => unreachable!("nobody asked"),
+            None => now = schedule.deadline(now).expect("it is asked again").max(now + Duration::from_nanos(1)),
+        }
+    }
+    // Ten hours at the cap of ten minutes are 60, twice that on average with full jitter.
+    assert!((60..250).contains(&asks), "{asks}");
+}
+
+#[test]
+fn a_failing_repository_does_not_shut_out_the_others() {
+    let mut world = World::new(4, 3);
+    world.run(MINUTE);
+    let bad: Arc<str> = "team/r0.git".into();
+    for _ in 0..100 {
+        let until = world.now + 7 * SECOND;
+        let ticket = world.ask(&bad);
+        // It alone fails: its question is answered by an outage.
+        world.perform_effects();
+        if world.busy.remove(&bad) {
+            world.jobs.clear();
+            world.job.clear();
+            world.schedule.finished(world.now, &bad, outage());
+        }
+        world.perform_effects();
+        assert!(!world.waiting.contains_key(&ticket));
+        let good = world.ask("team/r1.git");
+        world.run(until);
+        let verdict = world.answers.iter().find(|(t, ..)| *t == good).map(|(.., verdict)| verdict.clone());
+        assert!(matches!(verdict, Some(Verdict::Verified)), "{verdict:?}");
+    }
+}
+
+#[test]
+fn random_paths_do_not_become_load() {
+    let mut world = World::new(5, 1);
+    world.run(MINUTE);
+    let before = world.asks;
+    for number in 0..20_000 {
+        world.ask(&format!("random/{number}.git"));
+        if number % 100 == 0 {
+            let until = world.now + Duration::from_millis(50);
+            world.run(until);
+        }
+    }
+    let until = world.now + MINUTE;
+    world.run(until);
+    // 10 seconds at 20 a second, and the burst.
+    assert!(world.asks - before < 100 + 20 * 11 + 5, "{}", world.asks - before);
+    assert!(world.waiting.is_empty());
+    let until = world.now + 10 * MINUTE;
+    world.run(until);
+    assert_eq!(world.schedule.known(), 1, "and they are forgotten");
+}
+
+#[test]
+fn a_refusal_is_remembered_briefly() {
+    let mut world = World::new(6, 0);
+    for _ in 0..20 {
+        world.ask("nothing.git");
+        let until = world.now + Duration::from_millis(200);
+        world.run(until);
+    }
+    assert!(world.asks <= 2, "{}", world.asks);
+    world.upstream.insert("nothing.git".into(), 1);
+    let until = world.now + 6 * SECOND;
+    world.run(until);
+    let ticket = world.ask("nothing.git");
+    let until = world.now + MINUTE;
+    world.run(until);
+    assert!(world.answers.iter().any(|(t, _, verdict)| *t == ticket && matches!(verdict, Verdict::Verified)));
+    assert!(world.schedule.knows("nothing.git"));
+}
+
+#[test]
+fn a_repository_that_vanishes_stays_known_and_comes_back() {
+    let mut world = World::new(7, 2);
+    world.run(MINUTE);
+    let path: Arc<str> = "team/r0.git".into();
+    world.upstream.remove(&path);
+    world.run(60 * MINUTE);
+    assert!(world.schedule.knows(&path) && world.here.contains_key(&path), "a 404 deletes nothing");
+    world.upstream.insert(path.clone(), 9);
+    world.run(70 * MINUTE);
+    assert_eq!(world.here[&path], 9);
+}
