@@ -74,9 +74,11 @@ pub const HTTP_CONNECTIONS_PER_ADDRESS_MAX: u32 = HTTP_CONNECTIONS_MAX / 2;
 /// Chunk extensions and trailers of one request body in bytes: nobody uses them. More: 400.
 pub const HTTP_CHUNK_OVERHEAD_BYTES_MAX: usize = 4 << 10;
 /// What is read and thrown away of a refused request's body so that the refusal arrives; then the connection closes.
-pub const HTTP_DISCARD_BYTES_MAX: usize = 1 << 20;
+pub const HTTP_DISCARD_BYTES_MAX: usize = 64 << 20;
 /// How long that may take.
-pub const HTTP_DISCARD_TIME: Duration = Duration::from_secs(2);
+pub const HTTP_DISCARD_TIME: Duration = Duration::from_secs(5);
+/// Bytes of further requests that are taken while one is being answered. More stay in the socket.
+pub const HTTP_PIPELINE_BYTES_MAX: usize = 64 << 10;
 /// Inflated bytes per compressed byte of a request body, beyond [`REQUEST_INFLATE_FREE_BYTES`]; lists of object ids
 /// compress two to threefold, DEFLATE's most is 1032. More: 413.
 pub const REQUEST_INFLATE_RATIO_MAX: u64 = 100;

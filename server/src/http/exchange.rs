@@ -14,7 +14,7 @@ use super::{
 use crate::shard::{Shard, task};
 use heliostat_core::limits::{
     ANSWER_BUFFER_BYTES, HTTP_ANSWER_BYTES_PER_SECOND_MIN, HTTP_ANSWER_TIME, HTTP_BODY_BYTES_PER_SECOND_MIN,
-    HTTP_DISCARD_BYTES_MAX, REQUEST_BYTES_MAX,
+    HTTP_PIPELINE_BYTES_MAX, REQUEST_BYTES_MAX,
 };
 use std::{
     borrow::Cow,
@@ -173,7 +173,7 @@ impl<'c> Exchange<'c> {
     /// Ready when the client has gone away: who ends its side of the connection does not wait for an answer. What it sends
     /// meanwhile is kept for the next request, up to a point.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.input.len() >= HTTP_DISCARD_BYTES_MAX {
+        if self.input.len() >= HTTP_PIPELINE_BYTES_MAX {
             return Poll::Pending;
         }
         match self.wire.poll_read(cx, self.input) {

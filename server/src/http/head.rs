@@ -139,7 +139,7 @@ fn typed(request: &httparse::Request<'_, '_>) -> Result<Head, HeadError> {
         lines.take(header)?;
     }
     if !http_1_0 && lines.hosts != 1 {
-        return Err(HeadError::Malformed("HTTP/1.1 asks for one Host"));
+        return Err(HeadError::Malformed("a request names one Host"));
     }
     let framing = match (lines.length, lines.chunked) {
         (Some(_), true) => return Err(HeadError::Malformed("both Content-Length and Transfer-Encoding")),

@@ -1,0 +1,158 @@
+//! Heads that two readers could take for different requests, pipelining, and the words of HTTP.
+
+use crate::support::{LS_REFS, Server, answers, post, status};
+
+/// Each is refused with 400 and the connection closes: what follows it is never a request.
+#[test]
+fn smuggling() {
+    let server = Server::start();
+    let smuggled = "GET /status HTTP/1.1\r\nHost: h\r\n\r\n";
+    let heads = [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Content-Length: 5, 5\r\n",
+        "Content-Length: +5\r\n",
+        "Content-Length: 0x5\r\n",
+        "Content-Length: 5 5\r\n",
+        "Content-Length:\r\n",
+        "Transfer-Encoding: identity\r\n",
+        "Transfer-Encoding: chunked, identity\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+        "Transfer-Encoding: \"chunked\"\r\n",
+        "Transfer-Encoding\t: chunked\r\n",
+        "Transfer-Encoding : chunked\r\n",
+        "X: y\r\n Transfer-Encoding: chunked\r\n",
+        "X: y\nContent-Length: 5\r\n",
+        "X: y\rContent-Length: 5\r\n",
+        "X: y\0\r\n",
+        "\0X: y\r\n",
+        "Host: other\r\n",
+    ];
+    for head in heads {
+        for target in ["/status", "/team/app.git/git-upload-pack"] {
+            let request = format!("POST {target} HTTP/1.1\r\nHost: h\r\n{head}\r\n0\r\n\r\n{smuggled}");
+            let text = server.exchange(request);
+            assert_eq!((status(&text), answers(&text)), (400, 1), "{head:?}: {text}");
+            assert!(text.contains("Connection: close"), "{text}");
+        }
+    }
+    for request in [
+        "POST /status HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET /status HTTP/1.1\n\n",
+        "GET /status HTTP/1.1\r\nHost: h\n\r\n",
+        "GET /status HTTP/1.1\r\n\r\n",
+        "GET /status\r\n\r\n",
+        "GET  /status HTTP/1.1\r\nHost: h\r\n\r\n",
+        "\x16\x03\x01\x02\0\x01\0\x01\n\0",
+    ] {
+        let text = server.exchange(format!("{request}{smuggled}"));
+        assert_eq!((status(&text), answers(&text)), (400, 1), "{request:?}: {text}");
+    }
+    server.lives_on();
+}
+
+/// A body is a body, whatever it says: bytes that look like a request are not one.
+#[test]
+fn a_body_is_not_a_request() {
+    let server = Server::start();
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n";
+    for (method, target, expected) in [
+        ("POST", "/nowhere", 404),
+        ("GET", "/status", 200),
+        ("POST", "/status", 405),
+        ("PUT", "/a/git-upload-pack", 405),
+    ] {
+        let mut peer = server.peer();
+        peer.send(format!("{method} {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{hidden}", hidden.len()));
+        peer.send("GET /status HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        let text = peer.read_to_end();
+        assert_eq!((status(&text), answers(&text)), (expected, 2), "{method} {target}: {text}");
+        assert!(text.contains("\"state\""), "the second is the status: {text}");
+        assert!(!server.log().contains("/hidden"));
+    }
+    // Too much to be read for nothing: the answer comes, and the connection closes.
+    let mut peer = server.peer();
+    peer.send(format!("POST /nowhere HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n{hidden}"));
+    let text = peer.read_to_end();
+    assert_eq!((status(&text), answers(&text)), (404, 1), "{text}");
+    // Upgrades are not known here, and what follows is HTTP/1.1 still.
+    let text = server.exchange(
+        "GET /status HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n\r\n\
+         GET /status HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!((status(&text), answers(&text)), (200, 2), "{text}");
+    server.lives_on();
+}
+
+/// Ten requests in one packet, of different kinds and bodies: ten answers, in order.
+#[test]
+fn pipelining() {
+    let server = Server::start();
+    let length = format!("Content-Length: {}\r\n", LS_REFS.len());
+    let chunked = format!("{:x}\r\n{}\r\n0\r\n\r\n", LS_REFS.len(), String::from_utf8_lossy(LS_REFS));
+    let mut packet = Vec::new();
+    for _ in 0..3 {
+        packet.extend(b"GET /status HTTP/1.1\r\nHost: h\r\n\r\n");
+        packet.extend(post(&length, LS_REFS));
+        packet.extend(post("Transfer-Encoding: chunked\r\n", chunked.as_bytes()));
+    }
+    packet.extend(b"GET /last HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    let text = server.exchange(&packet);
+    let statuses: Vec<u16> = text.match_indices("HTTP/1.1 ").map(|(at, _)| status(&text[at..])).collect();
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 200, 200, 404], "{text}");
+    assert_eq!(text.matches(" refs/heads/main\n").count(), 6, "{text}");
+    server.lives_on();
+}
+
+#[test]
+fn words_of_http() {
+    let server = Server::start();
+    let long = format!("/{}", "a".repeat(20_000));
+    let many = "X: y\r\n".repeat(100);
+    let info = "/team/app.git/info/refs?service=git-upload-pack";
+    let cases: &[(&str, &str, &str, u16, &str)] = &[
+        ("GET", "/status", "", 200, "application/json"),
+        ("HEAD", "/status", "", 200, "application/json"),
+        ("POST", "/status", "", 405, "Allow: GET, HEAD"),
+        ("OPTIONS", "/status", "", 405, "Allow: GET, HEAD"),
+        ("DELETE", info, "", 405, "Allow: GET, HEAD"),
+        ("HEAD", info, "", 200, "application/x-git-upload-pack-advertisement"),
+        ("GET", "/team/app.git/git-upload-pack", "", 405, "Allow: POST"),
+        ("GET", "/team/app.git/git-receive-pack", "", 405, "Allow: POST"),
+        ("POST", "/team/app.git/git-upload-pack", "", 415, "application/x-git-upload-pack-request"),
+        ("POST", "/team/app.git/git-receive-pack", "", 403, "push"),
+        ("GET", "/team/app.git/info/refs?service=git-receive-pack", "", 403, "push"),
+        ("GET", "/team/app.git/info/refs", "", 403, "dumb"),
+        ("GET", "/team/app.git/HEAD", "", 403, ""),
+        ("GET", &long, "", 431, ""),
+        ("GET", "/status", &many, 431, ""),
+        ("GET", "/status", "Expect: something\r\n", 417, ""),
+        ("CONNECT", "h:443", "", 400, ""),
+    ];
+    for (method, target, headers, expected, word) in cases {
+        let text =
+            server.exchange(format!("{method} {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n"));
+        assert_eq!(status(&text), *expected, "{method} {target:.60}: {text}");
+        assert!(text.contains(word), "{word} in {text}");
+        if *method == "HEAD" {
+            assert!(text.ends_with("\r\n\r\n"), "no body: {text}");
+        }
+    }
+    let text = server.exchange("GET /status HTTP/2.0\r\nHost: h\r\n\r\n");
+    assert_eq!(status(&text), 505, "{text}");
+    let text = server.exchange("GET /status HTTP/1.0\r\n\r\n");
+    assert!(text.contains("Connection: close") && !text.contains("chunked"), "{text}");
+    let text = server.exchange(format!("GET {info} HTTP/1.0\r\n\r\n"));
+    assert!(!text.contains("chunked") && text.contains("001e# service=git-upload-pack\n0000"), "{text}");
+    for line in ["Pragma: no-cache", "Expires: Fri, 01 Jan 1980", "Cache-Control: no-cache, max-age=0, must-revalidate"]
+    {
+        assert!(text.contains(line), "{text}");
+    }
+    for header in ["Heliostat-Generation: ", "Heliostat-Freshness: confirmed", "Heliostat-Cache: miss"] {
+        assert!(text.contains(header), "{text}");
+    }
+    server.lives_on();
+}

@@ -1,0 +1,13 @@
+//! Hostile peers against a real `heliostat serve`: smuggled, slow, endless and malformed HTTP, and a machine that does
+//! not want the server to run.
+//!
+//! What real clients do is in `tests/e2e`. Every test here ends with a server that still answers.
+
+mod bodies;
+mod drain;
+mod heads;
+mod limits;
+mod paths;
+mod slow;
+mod startup;
+mod support;

@@ -1,0 +1,90 @@
+//! Machines and configurations on which the server can't run: an exit code, and words that say what to do.
+
+use crate::support::{Server, command, wait};
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// Its exit code and what it said.
+fn run(mut command: Command) -> (i32, String) {
+    let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let Some(status) = wait(&mut child, Duration::from_secs(60)) else {
+        child.kill().unwrap();
+        panic!("{command:?} runs");
+    };
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    (status.code().unwrap_or(-1), said)
+}
+
+#[test]
+fn too_little_lockable_memory() {
+    let folder = TempDir::new().unwrap();
+    let (code, said) = run(command(&["prlimit", "--memlock=65536:65536"], folder.path()));
+    assert_eq!(code, 78, "{said}");
+    assert!(said.contains("memory-lock limit is 64 KiB") && said.contains("ulimit -l"), "{said}");
+    assert!(!said.contains("panic"), "{said}");
+}
+
+/// As in a container: a seccomp filter answers EPERM to `io_uring_setup`.
+#[test]
+fn io_uring_is_forbidden() {
+    let script = "
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def bpf(code, jt, jf, k): return struct.pack('HBBI', code, jt, jf, k)
+# Load the system call's number; 425 (io_uring_setup, on every architecture) gets EPERM, all else is allowed.
+program = bpf(0x20, 0, 0, 0) + bpf(0x15, 0, 1, 425) + bpf(6, 0, 0, 0x00050001) + bpf(6, 0, 0, 0x7fff0000)
+buffer = ctypes.create_string_buffer(program)
+class Prog(ctypes.Structure): _fields_ = [('len', ctypes.c_ushort), ('filter', ctypes.c_void_p)]
+prog = Prog(4, ctypes.addressof(buffer))
+if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, ctypes.byref(prog), 0, 0):
+    sys.exit('no seccomp: %s' % os.strerror(ctypes.get_errno()))
+os.execv(sys.argv[1], sys.argv[1:])
+";
+    let folder = TempDir::new().unwrap();
+    let (code, said) = run(command(&["python3", "-c", script], folder.path()));
+    assert_eq!(code, 78, "{said}");
+    assert!(said.contains("io_uring is forbidden") && said.contains("seccomp"), "{said}");
+    assert!(!said.contains("panic"), "{said}");
+}
+
+#[test]
+fn every_mistake_at_once() {
+    let mut command = Command::new(crate::support::PROGRAM);
+    command.args([
+        "serve",
+        "--upstream",
+        ".",
+        "--kind",
+        "svn",
+        "--listen",
+        "nowhere",
+        "--admin-listen",
+        "0.0.0.0:1",
+        "--cores",
+        "0",
+    ]);
+    let (code, said) = run(command);
+    assert_eq!(code, 2, "{said}");
+    for word in ["svn", "--listen", "--admin-listen", "--cores"] {
+        assert!(said.contains(word), "{word} in {said}");
+    }
+}
+
+/// The port is not shared with another process of the same user, although shards share it among themselves.
+#[test]
+fn a_port_in_use() {
+    let server = Server::start();
+    let folder = TempDir::new().unwrap();
+    let main = server.main.to_string();
+    let mut second = Command::new(crate::support::PROGRAM);
+    second.arg("serve").arg("--upstream").arg(folder.path()).arg("--data").arg(folder.path().join("data"));
+    second.args(["--listen", &main, "--admin-listen", "127.0.0.1:0"]);
+    let (code, said) = run(second);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.to_lowercase().contains("in use") && said.contains(&main), "{said}");
+    server.lives_on();
+}
