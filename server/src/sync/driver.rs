@@ -126,6 +126,7 @@ impl Driver {
         let now = self.shared.now();
         match event {
             Event::Confirm { path, reply } => {
+                let path = self.shared.upstream.canonical(&path);
                 if self.shared.config.rule(path.as_str()).is_none() {
                     let _ = reply.send(Confirmed::NotFound);
                     return;

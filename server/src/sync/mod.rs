@@ -13,7 +13,7 @@ mod tidy;
 
 use crate::{
     config::{self, Config},
-    upstream::{GitUpstream, Progress, Upstream},
+    upstream::{DirectoryUpstream, GitUpstream, Progress, Upstream},
 };
 use futures_channel::oneshot;
 use heliostat_core::{
@@ -89,9 +89,7 @@ impl Syncs {
     pub fn start(config: Arc<Config>, store: Arc<Store>) -> Result<(Self, Threads), String> {
         let upstream: Box<dyn Upstream> = match &config.upstream {
             config::Upstream::Git { url, ca } => Box::new(GitUpstream::new(url, ca.as_deref())?),
-            config::Upstream::Directory(folder) => {
-                return Err(format!("{}: upstreams of kind directory are not built yet", folder.display()));
-            }
+            config::Upstream::Directory(folder) => Box::new(DirectoryUpstream::new(folder, &config.node.data)?),
         };
         Self::start_with(config, store, upstream)
     }

@@ -3,21 +3,26 @@
 //! An adapter answers three questions: which repositories are there, what are the references of one, and the objects that
 //! are missing here. It decides nothing: when to ask, what to believe and what to publish is `sync`'s business.
 
+mod directory;
 pub mod error;
 pub mod git;
 mod progress;
 pub mod transport;
 
+pub use directory::DirectoryUpstream;
 pub use error::UpstreamError;
 pub use git::GitUpstream;
 pub use progress::{Phase, Progress};
 
 use heliostat_core::{
-    RepositoryPath,
+    ObjectId, RepositoryPath,
     refs::RefTable,
-    store::{Quarantine, Snapshot},
+    store::{IngestError, Quarantine, Snapshot},
 };
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    io,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 /// What every call needs: how to end it, and where to say how far it is.
 #[derive(Clone)]
@@ -44,6 +49,12 @@ pub trait Upstream: Send + Sync {
     /// All its repositories; `None` if it can't list them.
     fn list(&self, context: &Context) -> Result<Option<Vec<RepositoryPath>>, UpstreamError>;
 
+    /// The path under which the repository that `path` names is mirrored: where the upstream takes `team/app` and
+    /// `team/app.git` for the same, one of them.
+    fn canonical(&self, path: &RepositoryPath) -> RepositoryPath {
+        path.clone()
+    }
+
     /// Asks for the references of one.
     fn ask(&self, path: &RepositoryPath, context: &Context) -> Result<Box<dyn Asked>, UpstreamError>;
 }
@@ -61,4 +72,28 @@ pub trait Asked: Send {
         quarantine: &mut Quarantine,
         pack_bytes_max: u64,
     ) -> Result<(), UpstreamError>;
+}
+
+/// All ids that a table names, with duplicates.
+fn tips_of(table: &RefTable) -> impl Iterator<Item = ObjectId> + '_ {
+    table.iter().map(|reference| reference.id).chain(table.head_id())
+}
+
+/// What is said of an upstream that lacks history itself.
+fn shallow_upstream() -> UpstreamError {
+    UpstreamError::Unsupported("the upstream repository is shallow: it lacks history, and so would its mirror".into())
+}
+
+/// Whose fault a pack's refusal is. A failure of the transport, if there was one, takes precedence over this.
+fn of_ingest(error: IngestError) -> UpstreamError {
+    match error {
+        IngestError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            UpstreamError::Broken("the pack ends early".into())
+        }
+        IngestError::Io(error) => UpstreamError::Ours(format!("storing the pack: {error}")),
+        IngestError::Corrupt(why) => UpstreamError::Broken(why),
+        IngestError::TooLarge(what) => UpstreamError::TooLarge(what),
+        IngestError::MissingBase(id) => UpstreamError::Broken(format!("the delta base {id} is nowhere")),
+        IngestError::Interrupted => UpstreamError::Stopped,
+    }
 }

@@ -4,7 +4,7 @@
 //! Names that Git itself would refuse are left out, counted and said; a line that is no reference line at all makes the
 //! whole advertisement invalid, because what can't be read can't be known to be complete.
 
-use crate::upstream::{Advertised, UpstreamError, error::escaped};
+use crate::upstream::{Advertised, UpstreamError, error::escaped, shallow_upstream};
 use bstr::ByteSlice;
 use heliostat_core::{
     ObjectId,
@@ -141,11 +141,6 @@ impl Advertisement {
             self.examples.push(escaped(name));
         }
     }
-}
-
-/// What is said of an upstream that lacks history itself.
-pub(super) fn shallow_upstream() -> UpstreamError {
-    UpstreamError::Unsupported("the upstream repository is shallow: it lacks history, and so would its mirror".into())
 }
 
 /// 40 hexadecimal digits.

@@ -3,10 +3,11 @@
 //! gix-protocol composes and reads the fetch; the reference advertisement is read here, because gix takes a list that is
 //! cut by a stray delimiter for a whole one, and a name that its v0 reader does not expect for a reason to panic.
 
-use super::advertisement::{Advertisement, shallow_upstream};
+use super::advertisement::Advertisement;
 use crate::upstream::{
     Advertised, Progress, UpstreamError,
     error::escaped,
+    shallow_upstream,
     transport::{Control, Patience, Session},
 };
 use bstr::ByteSlice;

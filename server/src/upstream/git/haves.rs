@@ -10,7 +10,7 @@
 //! 3. It does not know one of them (forced): walk our history, newest first, until it knows enough.
 
 use super::conversation::{Conversation, Round, TakePack};
-use crate::upstream::UpstreamError;
+use crate::upstream::{UpstreamError, tips_of};
 use heliostat_core::{
     ObjectId,
     limits::{UPSTREAM_NEGOTIATED_HAVES_MAX, UPSTREAM_TIP_HAVES_MAX},
@@ -60,11 +60,6 @@ impl Tips {
         common.truncate(UPSTREAM_TIP_HAVES_MAX);
         Self { moved, common }
     }
-}
-
-/// All ids that a table names, with duplicates.
-pub(super) fn tips_of(table: &RefTable) -> impl Iterator<Item = ObjectId> + '_ {
-    table.iter().map(|reference| reference.id).chain(table.head_id())
 }
 
 /// Fetches `wants` with as much as needs to be said of what `have` holds.

@@ -15,12 +15,12 @@ use conversation::Conversation;
 use heliostat_core::{
     RepositoryPath,
     limits::UPSTREAM_REFS_BYTES_MAX,
-    store::{IngestError, Quarantine, Snapshot},
+    store::{Quarantine, Snapshot},
 };
 use rustls::ClientConfig;
 use std::{
     collections::HashSet,
-    io::{self, BufRead},
+    io::BufRead,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -107,7 +107,7 @@ impl Asked for AskedGit {
     ) -> Result<(), UpstreamError> {
         let refs = self.advertised.refs.clone();
         let mut seen = HashSet::new();
-        let wants: Vec<_> = haves::tips_of(&refs).filter(|id| seen.insert(*id) && !quarantine.has(id)).collect();
+        let wants: Vec<_> = super::tips_of(&refs).filter(|id| seen.insert(*id) && !quarantine.has(id)).collect();
         if wants.is_empty() {
             return Ok(());
         }
@@ -116,7 +116,7 @@ impl Asked for AskedGit {
         let bytes_max = pack_bytes_max.saturating_add(pack_bytes_max / 64).saturating_add(1 << 20);
         let mut take = |pack: &mut dyn BufRead| {
             context.progress.enter(Phase::Receiving);
-            quarantine.ingest(pack, &stop).map(|_| ()).map_err(of_ingest)
+            quarantine.ingest(pack, &stop).map(|_| ()).map_err(super::of_ingest)
         };
         context.progress.enter(Phase::Negotiating);
         self.conversation.allow(bytes_max, patience(&context, FETCH_TIMEOUT));
@@ -130,19 +130,5 @@ impl Asked for AskedGit {
             }
             other => other,
         }
-    }
-}
-
-/// Whose fault a pack's refusal is. The transport's own failure, if there was one, takes precedence over this.
-fn of_ingest(error: IngestError) -> UpstreamError {
-    match error {
-        IngestError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            UpstreamError::Broken("the pack ends early".into())
-        }
-        IngestError::Io(error) => UpstreamError::Ours(format!("storing the pack: {error}")),
-        IngestError::Corrupt(why) => UpstreamError::Broken(why),
-        IngestError::TooLarge(what) => UpstreamError::TooLarge(what),
-        IngestError::MissingBase(id) => UpstreamError::Broken(format!("the delta base {id} is nowhere")),
-        IngestError::Interrupted => UpstreamError::Stopped,
     }
 }

@@ -1,0 +1,262 @@
+//! A folder of bare repositories on this machine, read with our own engine: no Git program, no lock, nothing written.
+//!
+//! Promises: a request's path is looked up among the names that are there; what the repository hides
+//! (`uploadpack.hideRefs`) stays hidden; references are read again if they were being repacked meanwhile, because a
+//! reference on its way from a file of its own into `packed-refs` could be seen in neither.
+
+mod listing;
+
+use super::{Advertised, Asked, Context, Phase, Upstream, UpstreamError};
+use arc_swap::ArcSwap;
+use heliostat_core::{
+    ObjectId, RepositoryPath,
+    graph::{Graph, Query},
+    objects::{Database, ReadError},
+    pack::{self, Chunk, Emitter, Encoding, Framing, PlanError, Spool},
+    refs::{Head, Ref, RefName, RefTable},
+    repository::{Environment, HiddenRefs, OpenError, Repository},
+    store::{Quarantine, Snapshot},
+};
+use listing::Listing;
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs,
+    io::{self, BufRead, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// How often references are read again because they changed while being read.
+const UNSTABLE_READS_MAX: u32 = 10;
+
+/// A folder.
+pub struct DirectoryUpstream {
+    root: PathBuf,
+    spool: Spool,
+    environment: Environment,
+    listing: ArcSwap<Listing>,
+}
+
+impl DirectoryUpstream {
+    /// The folder `root`; what has to be encoded anew goes to temporary files in `spool`.
+    pub fn new(root: &Path, spool: &Path) -> Result<Self, String> {
+        let root = root.canonicalize().map_err(|error| format!("{}: {error}", root.display()))?;
+        if !root.is_dir() {
+            return Err(format!("{}: not a folder", root.display()));
+        }
+        let environment = Environment::isolated(root.clone(), rustix::process::geteuid().as_raw());
+        let spool = Spool { directory: spool.to_owned() };
+        Ok(Self { root, spool, environment, listing: ArcSwap::default() })
+    }
+
+    fn directory_of(&self, path: &RepositoryPath) -> Result<PathBuf, UpstreamError> {
+        if let Some(directory) = self.listing.load().repositories.get(path) {
+            return Ok(directory.clone());
+        }
+        match Listing::look_up(&self.root, path) {
+            Ok(found) => found.ok_or(UpstreamError::Missing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => Err(UpstreamError::Missing),
+            Err(error) => Err(UpstreamError::Unreachable(error.to_string())),
+        }
+    }
+}
+
+impl Upstream for DirectoryUpstream {
+    fn list(&self, context: &Context) -> Result<Option<Vec<RepositoryPath>>, UpstreamError> {
+        let listing = Arc::new(Listing::read(&self.root, &context.stop)?);
+        let paths = listing.repositories.keys().cloned().collect();
+        let before = self.listing.swap(listing.clone());
+        if listing.unnameable > 0 && listing.unnameable != before.unnameable {
+            tracing::warn!(count = listing.unnameable, "repositories with names that can't be asked for left out");
+        }
+        Ok(Some(paths))
+    }
+
+    fn canonical(&self, path: &RepositoryPath) -> RepositoryPath {
+        let listing = self.listing.load();
+        let other = path.other_spelling();
+        if listing.repositories.contains_key(path) {
+            return path.clone();
+        }
+        if let Some(other) = other.as_ref().filter(|other| listing.repositories.contains_key(*other)) {
+            return other.clone();
+        }
+        // New since the last walk, perhaps.
+        let is_there = |path: &RepositoryPath| Listing::look_up(&self.root, path).is_ok_and(|found| found.is_some());
+        match other {
+            Some(other) if !is_there(path) && is_there(&other) => other,
+            _ => path.clone(),
+        }
+    }
+
+    fn ask(&self, path: &RepositoryPath, context: &Context) -> Result<Box<dyn Asked>, UpstreamError> {
+        context.progress.enter(Phase::Asking);
+        let directory = self.directory_of(path)?;
+        let repository = Repository::open(&directory, &self.environment, true).map_err(of_open)?;
+        if !repository.shallow().map_err(of_open)?.is_empty() {
+            return Err(super::shallow_upstream());
+        }
+        let advertised = read_references(&repository)?;
+        Ok(Box::new(AskedDirectory { repository, spool: self.spool.clone(), advertised, context: context.clone() }))
+    }
+}
+
+struct AskedDirectory {
+    repository: Repository,
+    spool: Spool,
+    advertised: Advertised,
+    context: Context,
+}
+
+impl Asked for AskedDirectory {
+    fn advertised(&self) -> &Advertised {
+        &self.advertised
+    }
+
+    fn fetch(
+        self: Box<Self>,
+        have: Option<&Snapshot>,
+        quarantine: &mut Quarantine,
+        pack_bytes_max: u64,
+    ) -> Result<(), UpstreamError> {
+        let refs = &self.advertised.refs;
+        let mut seen = HashSet::new();
+        let wants: Vec<_> = super::tips_of(refs).filter(|id| seen.insert(*id) && !quarantine.has(id)).collect();
+        if wants.is_empty() {
+            return Ok(());
+        }
+        let Context { stop, progress } = &self.context;
+        progress.enter(Phase::Negotiating);
+        // After the references, so that it holds what they name.
+        let (objects, complaints) = self.repository.objects().map_err(of_open)?;
+        for complaint in complaints {
+            tracing::warn!(upstream = %self.repository.git_dir().display(), complaint);
+        }
+        let haves = have.map(|snapshot| common(&snapshot.refs, &objects)).unwrap_or_default();
+        let query = Query { wants, haves, ..Query::default() };
+        let graph = Graph { objects: &objects, grafts: &BTreeSet::new(), stop };
+        let selected = graph.select(&query).map_err(of_read)?;
+        let encoding = Encoding { ofs_delta: true, thin_pack: true };
+        let plan = Arc::new(pack::plan(&objects, &selected, encoding, &self.spool, stop).map_err(of_plan)?);
+        if plan.bytes > pack_bytes_max {
+            return Err(UpstreamError::TooLarge("bytes of a pack"));
+        }
+        progress.set_objects(plan.objects);
+        progress.enter(Phase::Receiving);
+        let mut stream = PackStream {
+            emitter: Emitter::new(plan, Framing::Bare),
+            context: &self.context,
+            chunk: Vec::new(),
+            start: 0,
+        };
+        quarantine.ingest(&mut stream, stop).map(|_| ()).map_err(super::of_ingest)
+    }
+}
+
+/// Our tips that are upstream's objects too.
+fn common(ours: &RefTable, theirs: &Database) -> Vec<ObjectId> {
+    let mut seen = HashSet::new();
+    super::tips_of(ours).filter(|id| seen.insert(*id) && theirs.number(id).is_some()).collect()
+}
+
+/// Reads references until nothing moved between the loose and the packed ones while they were read.
+fn read_references(repository: &Repository) -> Result<Advertised, UpstreamError> {
+    let hidden = HiddenRefs::from_configuration(repository.configuration())
+        .map_err(|error| UpstreamError::Broken(error.to_string()))?;
+    let packed = repository.common_dir().join("packed-refs");
+    let stamp = || fs::metadata(&packed).map(|m| (m.ino(), m.len(), m.mtime(), m.mtime_nsec())).ok();
+    for attempt in 1..=UNSTABLE_READS_MAX {
+        let before = stamp();
+        let references = repository.references(&hidden, None).map_err(of_open)?;
+        if stamp() == before {
+            let (refs, skipped) = without_broken(references.table);
+            let examples = references.complaints.into_iter().take(5).collect();
+            return Ok(Advertised { refs: Arc::new(refs), skipped, examples });
+        }
+        std::thread::sleep(Duration::from_millis(10) * attempt);
+    }
+    Err(UpstreamError::Failing(503))
+}
+
+/// A reference whose file holds no id is shown by Git with the null id. Nothing of that name can be mirrored.
+fn without_broken(table: RefTable) -> (RefTable, usize) {
+    let broken = table.iter().filter(|reference| reference.id.is_null()).count();
+    if broken == 0 {
+        return (table, 0);
+    }
+    let whole = table.iter().filter(|reference| !reference.id.is_null());
+    let refs = whole.filter_map(|reference| {
+        let symbolic = reference.symbolic.and_then(|name| RefName::new(name).ok());
+        Some(Ref { name: RefName::new(reference.name).ok()?, id: reference.id, peeled: reference.peeled, symbolic })
+    });
+    let head = match table.head() {
+        Head::Detached(id) if id.is_null() => Head::Absent,
+        head => head.clone(),
+    };
+    (RefTable::new(refs.collect(), head), broken)
+}
+
+/// A plan's bytes as a stream.
+struct PackStream<'a> {
+    emitter: Emitter,
+    context: &'a Context,
+    chunk: Vec<u8>,
+    start: usize,
+}
+
+impl Read for PackStream<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(out)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl BufRead for PackStream<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.start == self.chunk.len() {
+            self.chunk.clear();
+            self.start = 0;
+            match self.emitter.next_chunk() {
+                Ok(Some(Chunk::Bytes(bytes) | Chunk::Mapped(bytes))) => self.chunk.extend_from_slice(bytes),
+                Ok(None) => break,
+                Err(error) => return Err(io::Error::other(format!("{error:?}"))),
+            }
+            self.context.progress.add_bytes(self.chunk.len() as u64);
+        }
+        Ok(&self.chunk[self.start..])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.chunk.len());
+    }
+}
+
+fn of_open(error: OpenError) -> UpstreamError {
+    match error {
+        OpenError::NotARepository(_) => UpstreamError::Missing,
+        OpenError::Unsupported(words) => UpstreamError::Unsupported(words),
+        OpenError::Io(..) => UpstreamError::Unreachable(error.to_string()),
+        other => UpstreamError::Broken(other.to_string()),
+    }
+}
+
+fn of_read(error: ReadError) -> UpstreamError {
+    match error {
+        ReadError::Interrupted => UpstreamError::Stopped,
+        ReadError::Io(error) => UpstreamError::Unreachable(error.to_string()),
+        ReadError::TooLarge { .. } => UpstreamError::TooLarge("bytes of an object"),
+        ReadError::Missing(id) => UpstreamError::Broken(format!("object {id} is missing")),
+        ReadError::Corrupt { id, detail } => UpstreamError::Broken(format!("object {id}: {detail}")),
+    }
+}
+
+fn of_plan(error: PlanError) -> UpstreamError {
+    match error {
+        PlanError::Read(error) => of_read(error),
+        PlanError::Spool(error) => UpstreamError::Ours(format!("the spool: {error}")),
+        PlanError::TooLarge(what) => UpstreamError::TooLarge(what),
+    }
+}
