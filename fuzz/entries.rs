@@ -1,7 +1,7 @@
-// What the fuzz targets do with their input, in one file: each target calls one function of it, and
-// `server/tests/fuzz_replay.rs` calls the same ones on the seeds and on every finding kept in `fuzz/findings/`.
-//
-// An entry may do anything but panic, hang or grow; where something can be asserted about the result, it is.
+//! What the fuzz targets do with their input, in one file: each target calls one function of it, and
+//! `server/tests/fuzz_replay.rs` calls the same ones on the seeds and on every finding kept in `fuzz/findings/`.
+//!
+//! An entry may do anything but panic, hang or grow; where something can be asserted about the result, it is.
 
 use heliostat::{
     config::{Config, Overrides},
