@@ -129,16 +129,18 @@ impl Fetch {
 
     /// The `shallow-info` section.
     fn shallow_info(&self, view: &View<'_>, reply: &mut Reply) -> Refused<Boundary> {
-        let boundary = if self.demand.deepens() {
+        let deepens = self.demand.deepens();
+        if !deepens && view.shallow.is_empty() && self.demand.shallows.is_empty() {
+            return Ok(Boundary::default());
+        }
+        reply.line(format_args!("shallow-info\n"));
+        let boundary = if deepens {
             self.demand.boundary(view)?
         } else if !view.shallow.is_empty() {
             self.demand.own_boundary(view)?
-        } else if !self.demand.shallows.is_empty() {
-            Boundary::default()
         } else {
-            return Ok(Boundary::default());
+            Boundary::default()
         };
-        reply.line(format_args!("shallow-info\n"));
         boundary_lines(&boundary, reply);
         reply.delimiter();
         Ok(boundary)

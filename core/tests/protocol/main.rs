@@ -1,0 +1,10 @@
+//! The upload-pack machine against stock `git upload-pack`: the same repositories, the same bytes in, the same protocol
+//! decisions out. `docs/protocol.md` lists every difference with its reason; [`dialogue`] holds the same list as code.
+
+mod dialogue;
+mod fixture;
+mod properties;
+#[path = "../stock/mod.rs"]
+mod stock;
+mod v0;
+mod v2;
