@@ -133,20 +133,23 @@ impl Demand {
             return refused("git upload-pack: deepen and deepen-since (or deepen-not) cannot be used together");
         }
         let deepen = Deepen { depth: self.depth, relative: self.relative, since: self.since, not: self.not.clone() };
-        self.deepened(view, &deepen)
+        self.deepened(&deepen, view.shallow, view)
     }
 
-    /// What a client has to know of a repository that is shallow itself, if it did not ask for another boundary.
+    /// What a client has to know of a repository that is shallow itself, if it did not ask for another boundary: where
+    /// history ends before it comes to the client's own shallow commits.
     pub fn own_boundary(&self, view: &View<'_>) -> Refused<Boundary> {
-        self.deepened(view, &Deepen { depth: Some(INFINITE_DEPTH), relative: self.relative, ..Deepen::default() })
+        let deepen = Deepen { depth: Some(INFINITE_DEPTH), relative: self.relative, ..Deepen::default() };
+        self.deepened(&deepen, &self.shallows.union(view.shallow).copied().collect(), view)
     }
 
-    fn deepened(&self, view: &View<'_>, deepen: &Deepen) -> Refused<Boundary> {
+    fn deepened(&self, deepen: &Deepen, grafts: &BTreeSet<ObjectId>, view: &View<'_>) -> Refused<Boundary> {
         // Stock Git trusts a client that asks for all of history; this server's own policy trusts nobody.
         let checks = view.policy.wants == WantPolicy::Recent || deepen.relative && deepen.depth != Some(INFINITE_DEPTH);
         let mut tips = wants::counted_tips(view);
         let tips: Option<&mut dyn Iterator<Item = ObjectId>> = if checks { Some(&mut tips) } else { None };
-        let boundary = graph(view).deepen(&self.wants, deepen, &self.shallows, tips).map_err(unreadable)?;
+        let graph = Graph { grafts, ..graph(view) };
+        let boundary = graph.deepen(&self.wants, deepen, &self.shallows, tips).map_err(unreadable)?;
         boundary.map_or_else(|| refused("no commits selected for shallow requests"), Ok)
     }
 

@@ -58,7 +58,7 @@ impl Fetch {
                 return refused(format!("git upload-pack: expected SHA1 object, got '{}'", quoted(text)));
             };
             self.seen_haves = true;
-            return self.common.have(id, &self.demand, view).map(|_| ());
+            return self.common.have(id, view).map(|_| ());
         }
         if self.demand.shallow_line(line, view)? {
             return Ok(());
@@ -104,17 +104,17 @@ impl Fetch {
         self.tell_wanted_refs(reply);
         reply.line(format_args!("packfile\n"));
         reply.set_banded(false);
-        Ok(Some(Box::new(self.demand.into_order(self.common.haves, boundary, Framing::SideBand64k, view))))
+        Ok(Some(Box::new(self.demand.into_order(self.common.all, boundary, Framing::SideBand64k, view))))
     }
 
     /// The `acknowledgments` section. Whether the pack follows.
     fn acknowledge(&mut self, view: &View<'_>, reply: &mut Reply) -> Refused<bool> {
         let ready = !self.wait_for_done && self.common.is_enough(&self.demand, &[], view)?;
         reply.line(format_args!("acknowledgments\n"));
-        if self.common.haves.is_empty() {
+        if self.common.news.is_empty() {
             reply.line(format_args!("NAK\n"));
         }
-        for id in &self.common.haves {
+        for id in &self.common.news {
             reply.line(format_args!("ACK {id}\n"));
         }
         if ready {

@@ -7,18 +7,24 @@ use super::{
 };
 use crate::{
     ObjectId,
+    graph::Graph,
     limits::HAVES_MAX,
-    objects::{Kind, ReadError, Reader},
+    objects::{Kind, Reader},
 };
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// The client's haves as far as they are here.
 #[derive(Debug, Default)]
 pub(super) struct Common {
-    /// Those that say something new, in the order received: neither repeated nor a parent of an earlier one.
-    pub haves: Vec<ObjectId>,
-    /// The haves and the parents of those that are commits: the client has these too.
-    had: HashSet<ObjectId>,
+    /// All of them, each once, in the order received.
+    pub all: Vec<ObjectId>,
+    /// Those that are no parent of an earlier one: what v2 acknowledges.
+    pub news: Vec<ObjectId>,
+    known: HashSet<ObjectId>,
+    /// The parents of those that are commits: the client has these too.
+    parents: HashSet<ObjectId>,
+    /// Commits without parents for the client as well as for the repository.
+    grafts: BTreeSet<ObjectId>,
     /// How many were received, known here or not.
     received: usize,
     /// Whether the wants lead to the haves, if that is known for the present haves.
@@ -26,8 +32,13 @@ pub(super) struct Common {
 }
 
 impl Common {
+    /// Nothing yet, where history ends at `shallow` too. (v2 learns of the client's shallow commits too late for that.)
+    pub fn within(shallow: impl Iterator<Item = ObjectId>, view: &View<'_>) -> Self {
+        Self { grafts: shallow.chain(view.shallow.iter().copied()).collect(), ..Self::default() }
+    }
+
     /// Takes a have. Whether the object is here.
-    pub fn have(&mut self, id: ObjectId, demand: &Demand, view: &View<'_>) -> Refused<bool> {
+    pub fn have(&mut self, id: ObjectId, view: &View<'_>) -> Refused<bool> {
         self.received += 1;
         if self.received > HAVES_MAX {
             return refused("upload-pack: too many haves");
@@ -35,43 +46,47 @@ impl Common {
         if view.objects.number(&id).is_none() {
             return Ok(false);
         }
-        let parents = if demand.shallows.contains(&id) { Vec::new() } else { parents(id, view)? };
-        if self.had.insert(id) {
-            self.haves.push(id);
+        if self.known.insert(id) {
+            self.all.push(id);
             self.enough = self.enough.filter(|enough| *enough);
+            if !self.parents.contains(&id) {
+                self.news.push(id);
+            }
+            if !self.grafts.contains(&id) {
+                self.parents.extend(parents(id, view)?);
+            }
         }
-        self.had.extend(parents);
         Ok(true)
     }
 
     /// Whether every wanted commit, and each of `more`, leads to something that the client has, so that more haves would
     /// save little. Asked again, it walks only if there are new haves.
     pub fn is_enough(&mut self, demand: &Demand, more: &[ObjectId], view: &View<'_>) -> Refused<bool> {
-        if self.haves.is_empty() {
+        if self.all.is_empty() {
             return Ok(false);
         }
         if let Some(enough) = self.enough {
             return Ok(enough);
         }
+        let grafts = if self.grafts.is_empty() { view.shallow } else { &self.grafts };
         let wants: Vec<ObjectId> = demand.wants.iter().chain(more).copied().collect();
-        let had: Vec<ObjectId> = self.had.iter().copied().collect();
-        let enough = graph(view).every_want_reaches_a_have(&wants, &had).map_err(unreadable)?;
+        let enough =
+            Graph { grafts, ..graph(view) }.every_want_reaches_a_have(&wants, &self.all).map_err(unreadable)?;
         self.enough = Some(enough);
         Ok(enough)
     }
 }
 
-/// The parents of a commit that are here; nothing of other objects.
+/// The parents of a commit; nothing of other objects, and of commits at which the repository is shallow.
 pub(super) fn parents(id: ObjectId, view: &View<'_>) -> Refused<Vec<ObjectId>> {
     if view.shallow.contains(&id) {
         return Ok(Vec::new());
     }
     let mut reader = Reader::new();
-    let number = view.objects.number(&id).ok_or(ReadError::Missing(id)).map_err(unreadable)?;
+    let number = view.objects.require(&id).map_err(unreadable)?;
     let object = view.objects.read(number, &mut reader).map_err(unreadable)?;
     if object.kind != Kind::Commit {
         return Ok(Vec::new());
     }
-    let commit = gix_object::CommitRefIter::from_bytes(object.data, id.kind());
-    Ok(commit.parent_ids().filter(|parent| view.objects.number(parent).is_some()).collect())
+    Ok(gix_object::CommitRefIter::from_bytes(object.data, id.kind()).parent_ids().collect())
 }

@@ -68,15 +68,17 @@ impl Negotiation {
         acks: AckMode,
         no_done: bool,
         framing: Framing,
+        view: &View<'_>,
     ) -> Self {
+        let shallow = demand.shallows.iter().chain(&boundary.shallow).copied();
         Self {
+            common: Common::within(shallow, view),
             demand,
             boundary,
             behind,
             acks,
             no_done,
             framing,
-            common: Common::default(),
             last: None,
             got_common: false,
             got_other: false,
@@ -101,13 +103,13 @@ impl Negotiation {
         let Some((id, _)) = leading_id(text) else {
             return refused(format!("git upload-pack: expected SHA1 object, got '{}'", quoted(text)));
         };
-        if self.common.have(id, &self.demand, view)? {
+        if self.common.have(id, view)? {
             self.got_common = true;
             self.last = Some(id);
             match self.acks {
                 AckMode::MultiDetailed => reply.line(format_args!("ACK {id} common\n")),
                 AckMode::Multi => reply.line(format_args!("ACK {id} continue\n")),
-                AckMode::Single if self.common.haves.len() == 1 => reply.line(format_args!("ACK {id}\n")),
+                AckMode::Single if self.common.news.len() == 1 => reply.line(format_args!("ACK {id}\n")),
                 AckMode::Single => {}
             }
         } else {
@@ -139,7 +141,7 @@ impl Negotiation {
             self.sent_ready = true;
             reply.line(format_args!("ACK {last} ready\n"));
         }
-        if self.common.haves.is_empty() || self.acks != AckMode::Single {
+        if self.common.all.is_empty() || self.acks != AckMode::Single {
             reply.line(format_args!("NAK\n"));
         }
         if let Some(last) = self.last
@@ -160,6 +162,6 @@ impl Negotiation {
 
     /// The pack to be sent.
     pub fn into_order(self, view: &View<'_>) -> PackOrder {
-        self.demand.into_order(self.common.haves, self.boundary, self.framing, view)
+        self.demand.into_order(self.common.all, self.boundary, self.framing, view)
     }
 }

@@ -155,6 +155,6 @@ impl Needs {
             behind.extend(parents(*id, view)?);
         }
         let framing = self.framing.unwrap_or(Framing::Bare);
-        Ok(Some(Negotiation::new(self.demand, boundary, behind, self.acks, self.no_done, framing)))
+        Ok(Some(Negotiation::new(self.demand, boundary, behind, self.acks, self.no_done, framing, view)))
     }
 }

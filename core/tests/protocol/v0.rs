@@ -127,7 +127,7 @@ fn packs_come_in_the_frames_that_were_asked_for() {
         (" side-band-64k=x agent=x object-format=sha1", Framing::SideBand64k),
     ] {
         for phase in [Phase::Stateless, Phase::Duplex] {
-            let request = format!("want {{c12}}{capabilities}\nwant {{c5}}\n0000\ndone");
+            let request = format!("want {{c12}}{capabilities}\nwant {{s4}}\n0000\ndone");
             let run = Setting::plain(&fixture).check(Version::V0, phase, &request);
             assert_eq!(run.orders[0].framing, framing);
             assert_eq!(run.orders[0].progress, framing != Framing::Bare);

@@ -224,7 +224,7 @@ fn the_order_holds_what_was_asked_for() {
     let [order] = &run.orders[..] else { panic!("one order") };
     let ids = |marks: &[&str]| marks.iter().map(|mark| fixture.ids[*mark]).collect::<Vec<_>>();
     assert_eq!(order.query.wants, ids(&["c12", "s4"]));
-    assert_eq!(order.query.haves, ids(&["c4"]), "c3 is its parent");
+    assert_eq!(order.query.haves, ids(&["c4", "c3"]));
     assert_eq!(order.query.client_shallow, ids(&["c3"]).into_iter().collect());
     assert_eq!(order.query.filter, Some(Filter::BlobNone));
     assert_eq!(
