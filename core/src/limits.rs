@@ -13,6 +13,9 @@ pub const SIDE_BAND_PAYLOAD_MAX: usize = 1_000 - 5;
 /// Bytes of one request's body after inflation; git-http-backend buffers 10 MiB of negotiation by default
 /// (`http.maxRequestBuffer`). Larger: refuse.
 pub const REQUEST_BYTES_MAX: usize = 10 << 20;
+/// Bytes of one request on a connection, where nothing is buffered: room for as many wants and haves as are allowed.
+/// More: refuse.
+pub const DUPLEX_REQUEST_BYTES_MAX: usize = 64 << 20;
 /// Wants of one request. A mirror clone of a repository with 200,000 refs wants each distinct tip. More: refuse.
 pub const WANTS_MAX: usize = 1_000_000;
 /// Haves of one conversation. Git's client stops at 256 in vain, but a hostile one does not. More: refuse.
@@ -107,6 +110,9 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(30);
 const _: () = assert!(PKT_LINE_PAYLOAD_MAX + 4 == PKT_LINE_BYTES_MAX);
 const _: () = assert!(SIDE_BAND_64K_PAYLOAD_MAX < PKT_LINE_PAYLOAD_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX > PKT_LINE_BYTES_MAX);
+const _: () = assert!(
+    DUPLEX_REQUEST_BYTES_MAX > (WANTS_MAX + HAVES_MAX) * "0032want 0123456789abcdef0123456789abcdef01234567\n".len()
+);
 
 // Reading any repository on disk (`repository/`).
 

@@ -20,7 +20,7 @@ use std::collections::{BTreeSet, HashSet};
 const INFINITE_DEPTH: u32 = i32::MAX as u32;
 
 /// A fetch as far as it has been read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Demand {
     /// Objects wanted, each once, in the order of the request.
     pub wants: Vec<ObjectId>,
@@ -41,6 +41,7 @@ pub(super) struct Demand {
     pub no_progress: bool,
     /// `include-tag`.
     pub include_tag: bool,
+    reader: Reader,
 }
 
 impl Demand {
@@ -101,7 +102,7 @@ impl Demand {
         };
         // The client may be shallow at commits that never were here.
         let Some(number) = view.objects.number(&id) else { return Ok(()) };
-        if view.objects.header(number, &mut Reader::new()).map_err(unreadable)?.0 != Kind::Commit {
+        if view.objects.header(number, &mut self.reader).map_err(unreadable)?.0 != Kind::Commit {
             return refused(format!("invalid shallow object {id}"));
         }
         if self.shallows.len() == CLIENT_SHALLOWS_MAX {

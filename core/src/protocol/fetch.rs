@@ -28,7 +28,7 @@ use crate::{
 use bstr::BString;
 
 /// The arguments as far as they have been read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Fetch {
     demand: Demand,
     common: Common,

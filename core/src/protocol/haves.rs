@@ -14,7 +14,7 @@ use crate::{
 use std::collections::{BTreeSet, HashSet};
 
 /// The client's haves as far as they are here.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Common {
     /// All of them, each once, in the order received.
     pub all: Vec<ObjectId>,
@@ -27,6 +27,7 @@ pub(super) struct Common {
     grafts: BTreeSet<ObjectId>,
     /// How many were received, known here or not.
     received: usize,
+    reader: Reader,
     /// Whether the wants lead to the haves, if that is known for the present haves.
     enough: Option<bool>,
 }
@@ -53,7 +54,7 @@ impl Common {
                 self.news.push(id);
             }
             if !self.grafts.contains(&id) {
-                self.parents.extend(parents(id, view)?);
+                self.parents.extend(parents(id, view, &mut self.reader)?);
             }
         }
         Ok(true)
@@ -78,13 +79,12 @@ impl Common {
 }
 
 /// The parents of a commit; nothing of other objects, and of commits at which the repository is shallow.
-pub(super) fn parents(id: ObjectId, view: &View<'_>) -> Refused<Vec<ObjectId>> {
+pub(super) fn parents(id: ObjectId, view: &View<'_>, reader: &mut Reader) -> Refused<Vec<ObjectId>> {
     if view.shallow.contains(&id) {
         return Ok(Vec::new());
     }
-    let mut reader = Reader::new();
     let number = view.objects.require(&id).map_err(unreadable)?;
-    let object = view.objects.read(number, &mut reader).map_err(unreadable)?;
+    let object = view.objects.read(number, reader).map_err(unreadable)?;
     if object.kind != Kind::Commit {
         return Ok(Vec::new());
     }

@@ -41,7 +41,6 @@ pub(super) enum Then {
 }
 
 /// A negotiation in progress.
-#[derive(Debug)]
 pub(super) struct Negotiation {
     demand: Demand,
     boundary: Boundary,

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     fault::Fault,
-    limits::{REPLY_BYTES_MAX, REQUESTS_MAX},
+    limits::{DUPLEX_REQUEST_BYTES_MAX, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, REQUESTS_MAX},
     pack::Framing,
     wire::{
         pktline::Packet,
@@ -28,7 +28,6 @@ use crate::{
 };
 
 /// One conversation.
-#[derive(Debug)]
 pub struct Session {
     version: Version,
     phase: Phase,
@@ -38,7 +37,6 @@ pub struct Session {
     requests: usize,
 }
 
-#[derive(Debug)]
 enum State {
     Begin,
     /// Writing the advertisement of v0.
@@ -76,10 +74,22 @@ enum Progress {
 impl Session {
     /// A session at its beginning.
     pub fn new(version: Version, phase: Phase) -> Self {
-        Self { version, phase, input: Input::default(), reply: Reply::default(), state: State::Begin, requests: 0 }
+        let request_bytes_max = match phase {
+            Phase::Duplex => DUPLEX_REQUEST_BYTES_MAX,
+            Phase::Advertise | Phase::Stateless => REQUEST_BYTES_MAX,
+        };
+        Self {
+            version,
+            phase,
+            input: Input::new(request_bytes_max),
+            reply: Reply::default(),
+            state: State::Begin,
+            requests: 0,
+        }
     }
 
-    /// Takes bytes from the peer. What exceeds [`crate::limits::REQUEST_BYTES_MAX`] is dropped and the request refused.
+    /// Takes bytes from the peer. What exceeds [`REQUEST_BYTES_MAX`]
+    /// ([`DUPLEX_REQUEST_BYTES_MAX`] on a connection) is dropped and the request refused.
     pub fn receive(&mut self, bytes: &[u8]) {
         self.input.receive(bytes);
     }

@@ -17,7 +17,7 @@ use super::{
     reply::Reply,
     wants,
 };
-use crate::{ObjectId, graph::Boundary, pack::Framing, wire::capability::Capabilities};
+use crate::{ObjectId, graph::Boundary, objects::Reader, pack::Framing, wire::capability::Capabilities};
 use bstr::BStr;
 use std::io::Write as _;
 
@@ -76,7 +76,7 @@ fn put_capabilities(out: &mut Vec<u8>, head_target: Option<&BStr>, phase: Phase,
 }
 
 /// The first list of a request, as far as it has been read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Needs {
     demand: Demand,
     acks: AckMode,
@@ -150,9 +150,9 @@ impl Needs {
             return Ok(None);
         }
         // The commits behind a boundary that moves back are wanted too.
-        let mut behind = Vec::new();
+        let (mut behind, mut reader) = (Vec::new(), Reader::new());
         for id in &boundary.unshallow {
-            behind.extend(parents(*id, view)?);
+            behind.extend(parents(*id, view, &mut reader)?);
         }
         let framing = self.framing.unwrap_or(Framing::Bare);
         Ok(Some(Negotiation::new(self.demand, boundary, behind, self.acks, self.no_done, framing, view)))

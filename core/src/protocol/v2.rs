@@ -11,7 +11,6 @@ use super::{
 use crate::wire::capability::Capability;
 
 /// What a request asks for, with its arguments as far as they have been read.
-#[derive(Debug)]
 pub(super) enum Command {
     LsRefs(LsRefs),
     Fetch(Box<Fetch>),
@@ -48,7 +47,7 @@ impl Command {
 }
 
 /// The keys before the arguments, as far as they have been read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Keys {
     command: Option<Command>,
     /// Whether there was any key: without one, a flush ends the connection.

@@ -1,6 +1,7 @@
 //! The upload-pack machine against stock `git upload-pack`: the same repositories, the same bytes in, the same protocol
 //! decisions out. `docs/protocol.md` lists every difference with its reason; [`dialogue`] holds the same list as code.
 
+mod bounds;
 mod dialogue;
 mod fixture;
 mod properties;

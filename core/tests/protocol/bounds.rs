@@ -1,0 +1,114 @@
+//! Where the machine stops and stock Git does not: every bound has a stated answer.
+
+use crate::{
+    dialogue::{encode, run},
+    fixture::Fixture,
+};
+use heliostat_core::{
+    limits::{DEEPEN_NOTS_MAX, HAVES_MAX, OBJECT_INFO_IDS_MAX, REQUEST_BYTES_MAX, ROUNDS_MAX, UNREACHABLE_MAX},
+    protocol::{Phase, Policy, Version},
+    refs::{Head, Ref, RefName, RefTable},
+};
+
+/// Checks what the machine dies of, and that the client hears it.
+fn check(fixture: &Fixture, version: Version, phase: Phase, input: &[u8], expected: &str) {
+    let run = run(fixture, &Policy::mirror("mirror"), version, phase, input, 1 << 20);
+    assert_eq!(run.transcript.died.as_deref(), Some(expected));
+    assert_eq!(run.transcript.packets.last(), Some(&format!("ERR {expected}")));
+}
+
+fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
+    (0..count).map(|n| line(n) + "\n").collect()
+}
+
+#[test]
+fn endless_lists_are_refused() {
+    let fixture = Fixture::full();
+    let fetch = "command=fetch\n0001\nwant {c12}\n";
+    let have = |n| format!("have {n:040x}");
+    for (request, expected) in [
+        (format!("{fetch}{}", lines(HAVES_MAX + 1, have)), "upload-pack: too many haves"),
+        (
+            format!("command=object-info\n0001\n{}", lines(OBJECT_INFO_IDS_MAX + 1, |n| format!("oid {n:040x}"))),
+            "object-info: too many objects",
+        ),
+    ] {
+        check(&fixture, Version::V2, Phase::Duplex, &encode(&fixture.fill(&request)), expected);
+    }
+    let first = "want {c12} multi_ack_detailed\n0000\n";
+    for (rest, expected) in [
+        (lines(HAVES_MAX + 1, have), "upload-pack: too many haves"),
+        (lines(ROUNDS_MAX + 1, |_| "0000".into()), "upload-pack: too many rounds of negotiation"),
+    ] {
+        let request = fixture.fill(&format!("{first}{rest}"));
+        check(&fixture, Version::V0, Phase::Duplex, &encode(&request), expected);
+    }
+    let mut request = encode(&fixture.fill(fetch));
+    request.extend(b"000ethin-pack\n".repeat(REQUEST_BYTES_MAX / 14));
+    check(&fixture, Version::V2, Phase::Stateless, &request, "upload-pack: request too large");
+}
+
+#[test]
+fn many_boundaries_are_refused() {
+    let mut fixture = Fixture::full();
+    let reference = |n: usize| Ref {
+        name: RefName::new(format!("refs/heads/{n}").as_bytes()).unwrap(),
+        id: heliostat_core::ObjectId::from_hex(format!("{n:040x}").as_bytes()).unwrap(),
+        peeled: None,
+        symbolic: None,
+    };
+    fixture.refs = RefTable::new((0..=DEEPEN_NOTS_MAX).map(reference).collect(), Head::Absent);
+    let request = format!("want {{c12}}\n{}", lines(DEEPEN_NOTS_MAX + 1, |n| format!("deepen-not {n}")));
+    check(
+        &fixture,
+        Version::V0,
+        Phase::Stateless,
+        &encode(&fixture.fill(&request)),
+        "upload-pack: too many deepen-not",
+    );
+}
+
+#[test]
+fn numbers_do_not_wrap() {
+    let fixture = Fixture::full();
+    for (line, expected) in [
+        ("deepen 4294967297", "Invalid deepen: deepen 4294967297"),
+        ("deepen 2147483648", "Invalid deepen: deepen 2147483648"),
+        ("deepen 9223372036854775808", "Invalid deepen: deepen 9223372036854775808"),
+        ("deepen 99999999999999999999", "Invalid deepen: deepen 99999999999999999999"),
+        ("deepen-since -2", "Invalid deepen-since: deepen-since -2"),
+        ("deepen-since 99999999999999999999", "Invalid deepen-since: deepen-since 99999999999999999999"),
+    ] {
+        let request = encode(&fixture.fill(&format!("command=fetch\n0001\nwant {{c12}}\n{line}\ndone\n0000")));
+        check(&fixture, Version::V2, Phase::Stateless, &request, expected);
+    }
+}
+
+#[test]
+fn a_packet_is_no_longer_than_the_protocol_allows() {
+    let fixture = Fixture::full();
+    let longest = [&b"fff0"[..], &[b'x'; 65_516]].concat();
+    let shown = "x".repeat(1000);
+    check(&fixture, Version::V2, Phase::Stateless, &longest, &format!("unknown capability '{shown}'"));
+    check(&fixture, Version::V2, Phase::Stateless, b"fff1x", "protocol error: bad line length 65517");
+}
+
+#[test]
+fn hidden_references_are_not_named_by_deepen_not() {
+    let fixture = Fixture::full();
+    let request = encode(&fixture.fill("command=fetch\n0001\nwant {c12}\ndeepen-not refs/hidden/secret\n0000"));
+    let expected = "git upload-pack: ambiguous deepen-not: deepen-not refs/hidden/secret";
+    check(&fixture, Version::V2, Phase::Stateless, &request, expected);
+}
+
+#[test]
+fn object_info_does_not_search_without_end() {
+    // Of a repository without references everything is unreachable.
+    let mut fixture = Fixture::full();
+    fixture.refs = RefTable::new(Vec::new(), Head::Absent);
+    let marks: String = fixture.ids.keys().map(|mark| format!("oid {{{mark}}}\n")).collect();
+    assert!(fixture.ids.len() > UNREACHABLE_MAX);
+    let request = encode(&fixture.fill(&format!("command=object-info\n0001\nsize\n{marks}0000")));
+    let run = run(&fixture, &Policy::mirror("mirror"), Version::V2, Phase::Stateless, &request, usize::MAX);
+    assert!(run.transcript.died.is_some_and(|words| words.starts_with("git upload-pack: not our ref ")));
+}
