@@ -357,7 +357,7 @@ impl Spec {
     /// More than 1,000,000 objects and 200,000 refs, with the proportions of a large repository that is well packed.
     pub fn million(seed: u64) -> Self {
         Spec {
-            commits: 127_000,
+            commits: 132_000,
             criss_crosses: 200,
             files: 15_000,
             file_bytes: 3_500,
