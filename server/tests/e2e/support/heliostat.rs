@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -72,6 +73,17 @@ impl Heliostat {
         process.signal(Signal::TERM);
         let status = process.wait(SERVER_TIMEOUT);
         status.unwrap_or_else(|| panic!("heliostat does not stop on SIGTERM:\n{}", self.log()))
+    }
+
+    /// Sends it a signal and does not wait.
+    pub fn signal(&mut self, signal: Signal) {
+        self.process.as_mut().expect("heliostat runs").signal(signal);
+    }
+
+    /// Waits for an end that is under way.
+    pub fn wait(&mut self, timeout: Duration) -> ExitStatus {
+        let status = self.process.take().expect("heliostat runs").wait(timeout);
+        status.unwrap_or_else(|| panic!("heliostat does not end:\n{}", self.log()))
     }
 
     /// SIGKILL.
