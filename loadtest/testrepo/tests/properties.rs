@@ -3,7 +3,7 @@
 mod oracle;
 
 use heliostat_testrepo::{Change, HeadForm, Reader, RefsForm, Spec};
-use oracle::{fsck, git};
+use oracle::{fsck, git, refs};
 use proptest::prelude::*;
 
 fn any_spec() -> impl Strategy<Value = Spec> {
@@ -86,5 +86,7 @@ proptest! {
             Change::Pull { number: count },
         ]).unwrap();
         fsck(dir.path());
+        let listed: Vec<String> = made.refs.iter().map(|(name, id)| format!("{name} {id}")).collect();
+        prop_assert_eq!(refs(dir.path()), listed);
     }
 }

@@ -30,7 +30,6 @@ pub fn fsck(dir: &Path) {
 }
 
 /// All refs as `name id`, in order, symbolic ones left out.
-#[allow(dead_code, reason = "each test binary uses its part of the oracle")]
 #[track_caller]
 pub fn refs(dir: &Path) -> Vec<String> {
     let format = "--format=%(refname) %(objectname)%(symref)";
