@@ -18,7 +18,7 @@ use crate::{
         executor::{self, Ended, Finding, Pulse, Watch},
         listener::{Listener, Stop},
         message::Post,
-        placement, preflight,
+        placement, preflight, task,
     },
     sync::{Syncs, Threads},
 };
@@ -142,7 +142,7 @@ fn configuration(arguments: &Serve) -> Result<Config, ExitCode> {
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
-        tracing::error!(place = place.as_deref(), "panic: {}", panic.payload_as_str().unwrap_or("no words"));
+        tracing::error!(place = place.as_deref(), "panic: {}", task::words(panic.payload()));
     }));
 }
 

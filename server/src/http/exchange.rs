@@ -99,13 +99,18 @@ impl<'c> Exchange<'c> {
         !self.body.is_complete()
     }
 
+    /// What to say to a body that announces itself as too long, before anything else is looked at.
+    pub fn refuse_announced(&mut self) -> Option<Response> {
+        self.body.announces_too_much().then(|| self.too_large())
+    }
+
     /// Reads the whole body into `sink`, inflated, under all limits.
     pub async fn read_body(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<(), Unread> {
         if self.head.coding == Coding::Unknown {
             return Err(self.refuse(Response::text(415, "only gzip is understood as Content-Encoding")));
         }
-        if self.body.announces_too_much() {
-            return Err(self.too_large());
+        if let Some(refusal) = self.refuse_announced() {
+            return Err(Unread::Refused(refusal));
         }
         if !self.continued {
             self.continued = true;
@@ -223,15 +228,16 @@ impl<'c> Exchange<'c> {
     fn body_error(&mut self, error: BodyError) -> Unread {
         match error {
             BodyError::Malformed(why) => self.refuse(Response::text(400, why)),
-            BodyError::TooLarge => self.too_large(),
+            BodyError::TooLarge => Unread::Refused(self.too_large()),
         }
     }
 
-    fn too_large(&mut self) -> Unread {
-        self.refuse(Response::text(
+    fn too_large(&mut self) -> Response {
+        self.keep = false;
+        Response::text(
             413,
-            format_args!("the request is too large: at most {REQUEST_BYTES_MAX} bytes, and not a bomb"),
-        ))
+            format_args!("the request is too large, or inflates to too much: at most {REQUEST_BYTES_MAX} bytes"),
+        )
     }
 
     fn refuse(&mut self, response: Response) -> Unread {

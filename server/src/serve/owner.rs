@@ -93,7 +93,7 @@ impl<J: Queued> Owner<J> {
     }
 
     /// The next job to start now, if there is one.
-    pub fn next(&mut self) -> Option<J> {
+    pub fn start_next(&mut self) -> Option<J> {
         while self.running < self.running_max {
             let repository = self.turns.pop_front()?;
             let line = self.lines.get_mut(&repository)?;
@@ -198,7 +198,7 @@ mod tests {
     }
 
     fn started(owner: &mut Owner<Fake>) -> Vec<u64> {
-        std::iter::from_fn(|| owner.next()).map(|job| job.repository.0).collect()
+        std::iter::from_fn(|| owner.start_next()).map(|job| job.repository.0).collect()
     }
 
     #[test]

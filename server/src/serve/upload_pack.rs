@@ -27,6 +27,9 @@ const RETRY_AFTER_SECONDS: u32 = 5;
 
 /// Answers the request.
 pub async fn answer(exchange: &mut Exchange<'_>, path: RepositoryPath) -> io::Result<()> {
+    if let Some(refusal) = exchange.refuse_announced() {
+        return exchange.respond(refusal).await;
+    }
     if exchange.head.content_type.as_deref() != Some(REQUEST) {
         return exchange.respond(Response::text(415, format_args!("expected a body of type {REQUEST}"))).await;
     }

@@ -24,7 +24,7 @@ use std::{
     collections::BTreeSet,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
     thread,
 };
@@ -123,12 +123,12 @@ fn work(job: Job, tools: &Tools) {
     }
 }
 
-fn plan(snapshot: &Snapshot, order: &PackOrder, spool: &PathBuf, stop: &AtomicBool) -> Result<pack::Plan, Fault> {
+fn plan(snapshot: &Snapshot, order: &PackOrder, spool: &Path, stop: &AtomicBool) -> Result<pack::Plan, Fault> {
     // A mirrored repository is never shallow: such upstreams are refused.
     let grafts = BTreeSet::new();
     let graph = Graph { objects: &snapshot.objects, grafts: &grafts, stop };
     let selected = graph.select(&order.query).map_err(read_fault)?;
-    let spool = Spool { directory: spool.clone() };
+    let spool = Spool { directory: spool.to_owned() };
     pack::plan(&snapshot.objects, &selected, order.encoding, &spool, stop).map_err(|error| match error {
         PlanError::Read(error) => read_fault(error),
         PlanError::Spool(error) => Fault::ours("the server has no room to prepare the pack", error),

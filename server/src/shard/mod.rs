@@ -179,7 +179,7 @@ pub async fn run(seat: Seat) {
             }
             Message::End => return,
         }
-        while let Some(job) = shard.owner.borrow_mut().next() {
+        while let Some(job) = shard.owner.borrow_mut().start_next() {
             shard.node.workers.take(job);
         }
     }

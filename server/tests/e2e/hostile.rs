@@ -287,7 +287,8 @@ fn readers_that_do_not_read() {
     let want = format!("want {}", target.upstream.id("main"));
     let body = fetch_body(&[&want, "done"]);
     let head = format!(
-        "POST /{APP}/git-upload-pack HTTP/1.1\r\nHost: a\r\nGit-Protocol: version=2\r\nContent-Length: {}\r\n\r\n",
+        "POST /{APP}/git-upload-pack HTTP/1.1\r\nHost: a\r\nGit-Protocol: version=2\r\n\
+         Content-Type: application/x-git-upload-pack-request\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     let mut idle: Vec<TcpStream> = (0..20)

@@ -3,6 +3,8 @@
 //!
 //! What real clients do is in `tests/e2e`. Every test here ends with a server that still answers.
 
+#![allow(clippy::unwrap_used, reason = "a failure in a test ends the test")]
+
 mod bodies;
 mod drain;
 mod heads;
