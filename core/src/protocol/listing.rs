@@ -33,7 +33,7 @@ pub(super) fn head(refs: &RefTable) -> Option<HeadLine<'_>> {
             let target = final_target(refs, name.as_bstr());
             let reference = refs.find(target);
             Some(HeadLine {
-                id: reference.map(|reference| reference.id),
+                id: reference.map(|reference| reference.id).or_else(|| refs.head_id()),
                 peeled: reference.and_then(|reference| reference.peeled),
                 target: Some(target),
             })

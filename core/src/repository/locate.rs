@@ -31,7 +31,7 @@ pub(super) fn locate(dir: &Path, environment: &Environment, strict: bool) -> Res
     let absent = || OpenError::NotARepository(dir.into());
     let found = if strict { dir.to_path_buf() } else { try_suffixes(dir, environment).ok_or_else(absent)? };
     let path = environment.directory().join(&found);
-    let gitfile = read_gitfile(&path, environment)?;
+    let gitfile = read_gitfile(&path, &found, environment)?;
     check_owner(gitfile.as_deref(), &path, &found, environment)?;
     let git_dir = gitfile.unwrap_or(path);
     if !is_git_directory(&git_dir, environment) {
@@ -65,15 +65,15 @@ fn try_suffixes(dir: &Path, environment: &Environment) -> Option<PathBuf> {
     })
 }
 
-/// Where a `.git` file points, if `path` is one.
-fn read_gitfile(path: &Path, environment: &Environment) -> Result<Option<PathBuf>, OpenError> {
+/// Where a `.git` file points, if `path` is one. `shown` is what the user called it.
+fn read_gitfile(path: &Path, shown: &Path, environment: &Environment) -> Result<Option<PathBuf>, OpenError> {
     let Ok(metadata) = fs::metadata(path) else { return Ok(None) };
     if !metadata.is_file() {
         return Ok(None);
     }
-    let bad = |words: &str| OpenError::Gitfile(format!("{words}{}", path.display()));
+    let bad = |words: &str| OpenError::Gitfile(format!("{words}{}", shown.display()));
     if metadata.len() > GITFILE_BYTES_MAX {
-        return Err(OpenError::Gitfile(format!("too large to be a .git file: '{}'", path.display())));
+        return Err(OpenError::Gitfile(format!("too large to be a .git file: '{}'", shown.display())));
     }
     let content = fs::read(path).map_err(|_| bad("error reading "))?;
     let Some(target) = content.strip_prefix(b"gitdir: ") else { return Err(bad("invalid gitfile format: ")) };
@@ -81,9 +81,10 @@ fn read_gitfile(path: &Path, environment: &Environment) -> Result<Option<PathBuf
     if target.is_empty() {
         return Err(bad("no path in gitfile: "));
     }
+    let shown = shown.parent().unwrap_or(Path::new("")).join(OsStr::from_bytes(target));
     let target = path.parent().unwrap_or(Path::new("/")).join(OsStr::from_bytes(target));
     if !is_git_directory(&target, environment) {
-        return Err(OpenError::Gitfile(format!("not a git repository: {}", target.display())));
+        return Err(OpenError::Gitfile(format!("not a git repository: {}", shown.display())));
     }
     Ok(Some(target.canonicalize().unwrap_or(target)))
 }

@@ -200,6 +200,9 @@ impl Reading<'_> {
 
     fn add(&mut self, full: &BStr, raw: Raw, peeled: Peeled) {
         let Some(name) = full.strip_prefix(self.repository.namespace.as_slice()) else { return };
+        if !name.starts_with(b"refs/") {
+            return;
+        }
         let Ok(name) = RefName::new(name) else {
             self.complaints.push(format!("warning: ignoring ref with broken name {full}"));
             return;

@@ -2,6 +2,7 @@
 
 mod check_config;
 mod serve;
+mod upload_pack;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ struct Arguments {
 enum Command {
     CheckConfig(check_config::CheckConfig),
     Serve(Box<serve::Serve>),
+    UploadPack(upload_pack::UploadPack),
 }
 
 /// Parses the command line and runs what it names.
@@ -26,5 +28,6 @@ pub fn run() -> ExitCode {
     match arguments.command {
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::UploadPack(arguments) => upload_pack::run(&arguments),
     }
 }

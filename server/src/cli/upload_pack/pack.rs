@@ -1,0 +1,158 @@
+//! Making and sending the pack that the session orders.
+
+use super::{
+    Opened,
+    deadline::Deadline,
+    output::{Output, WriteError},
+};
+use heliostat_core::{
+    fault::Fault,
+    graph::Graph,
+    limits::{SIDE_BAND_64K_PAYLOAD_MAX, SIDE_BAND_PAYLOAD_MAX},
+    objects::{Database, ReadError},
+    pack::{Chunk, EmitError, Emitter, Framing, Plan, PlanError, Spool, plan},
+    protocol::PackOrder,
+    wire::sideband::{self, Band},
+};
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+};
+
+/// Git's words for every pack that could not be made or sent.
+const ABORTED: &str = "aborting due to possible repository corruption on the remote side.";
+
+/// Plans and sends. `Ok(Err(…))`: the pack failed and the peer is still there to hear it.
+pub(super) fn send(
+    order: &PackOrder,
+    opened: &Opened,
+    output: &mut Output,
+    deadline: &Deadline,
+) -> Result<Result<(), Fault>, WriteError> {
+    let plan = match plan_awake(order, opened, output, deadline)? {
+        Ok(plan) => Arc::new(plan),
+        Err(words) => return failed(order, output, &words).map(Err),
+    };
+    if order.progress {
+        say(order, output, &format!("Enumerating objects: {}, done.\n", plan.objects))?;
+    }
+    let mut emitter = Emitter::new(Arc::clone(&plan), order.framing);
+    loop {
+        match emitter.next_chunk() {
+            Ok(Some(Chunk::Bytes(bytes) | Chunk::Mapped(bytes))) => output.gather(bytes)?,
+            Ok(None) => break,
+            Err(error) => {
+                output.flush()?;
+                return failed(order, output, &emit_words(&error)).map(Err);
+            }
+        }
+        deadline.postpone();
+    }
+    if order.progress {
+        let Plan { objects, deltas, copied, .. } = &*plan;
+        let total =
+            format!("Total {objects} (delta {deltas}), reused {copied} (delta {deltas}), pack-reused {copied}\n");
+        say(order, output, &total)?;
+    }
+    output.flush()?;
+    Ok(Ok(()))
+}
+
+/// Plans on a thread of its own, sending keep-alives meanwhile.
+fn plan_awake(
+    order: &PackOrder,
+    opened: &Opened,
+    output: &mut Output,
+    deadline: &Deadline,
+) -> Result<Result<Plan, String>, WriteError> {
+    let (sender, receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // The receiver is gone only when the peer is.
+            let _ = sender.send(make(order, opened));
+        });
+        loop {
+            let received = match opened.service.keep_alive {
+                Some(silence) => receiver.recv_timeout(silence),
+                None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            deadline.postpone();
+            match received {
+                Ok(made) => return Ok(made),
+                Err(RecvTimeoutError::Timeout) if order.framing == Framing::Bare => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Err(error) = output.write(sideband::KEEP_ALIVE_IN_PACK) {
+                        opened.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+                        return Err(error);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(Err("planning ended early".into())),
+            }
+        }
+    })
+}
+
+/// What the order asks for, planned. If an object has gone since the objects were listed (packs made and loose objects
+/// deleted by `git gc`), once more with a new listing.
+fn make(order: &PackOrder, opened: &Opened) -> Result<Plan, String> {
+    let made = match make_from(&opened.objects, order, opened) {
+        Err(PlanError::Read(ReadError::Missing(_) | ReadError::Io(_))) => {
+            let (objects, _) = opened.repository.objects().map_err(|error| error.to_string())?;
+            make_from(&objects, order, opened)
+        }
+        made => made,
+    };
+    made.map_err(|error| plan_words(&error))
+}
+
+fn make_from(objects: &Database, order: &PackOrder, opened: &Opened) -> Result<Plan, PlanError> {
+    let graph = Graph { objects, grafts: &opened.shallow, stop: &opened.stop };
+    let selected = graph.select(&order.query).map_err(PlanError::Read)?;
+    let spool = Spool { directory: std::env::temp_dir() };
+    plan(objects, &selected, order.encoding, &spool, &opened.stop)
+}
+
+/// Tells the peer on band 2 what is wrong, as `git pack-objects` would, and makes the fault that ends the conversation.
+fn failed(order: &PackOrder, output: &mut Output, words: &str) -> Result<Fault, WriteError> {
+    say(order, output, &format!("fatal: {words}\n"))?;
+    output.flush()?;
+    eprintln!("error: git upload-pack: git-pack-objects died with error.");
+    Ok(Fault::ours(ABORTED, format!("git upload-pack: {ABORTED}")))
+}
+
+/// Band 2 where there is one, else standard error, as Git does.
+fn say(order: &PackOrder, output: &mut Output, text: &str) -> Result<(), WriteError> {
+    let payload_max = match order.framing {
+        Framing::Bare => {
+            eprint!("{text}");
+            return Ok(());
+        }
+        Framing::SideBand => SIDE_BAND_PAYLOAD_MAX,
+        Framing::SideBand64k => SIDE_BAND_64K_PAYLOAD_MAX,
+    };
+    let mut frames = Vec::new();
+    sideband::frames(&mut frames, Band::Progress, text.as_bytes(), payload_max);
+    output.gather(&frames)
+}
+
+fn plan_words(error: &PlanError) -> String {
+    match error {
+        PlanError::Read(ReadError::Missing(id)) => format!("unable to read {id}"),
+        PlanError::Read(ReadError::Corrupt { id, detail }) => format!("object {id} is corrupt: {detail}"),
+        PlanError::Read(ReadError::TooLarge { id, bytes }) => format!("object {id} is too large: {bytes} bytes"),
+        PlanError::Read(ReadError::Io(error)) => format!("unable to read objects: {error}"),
+        PlanError::Read(ReadError::Interrupted) => "interrupted".into(),
+        PlanError::Spool(error) => format!("unable to write a temporary file: {error}"),
+        PlanError::TooLarge(what) => format!("too large: {what}"),
+    }
+}
+
+fn emit_words(error: &EmitError) -> String {
+    match error {
+        EmitError::Spool(error) => format!("unable to read a temporary file: {error}"),
+        other => format!("{other:?}"),
+    }
+}

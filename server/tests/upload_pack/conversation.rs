@@ -1,0 +1,139 @@
+//! One request to each server, and the two answers compared packet by packet.
+
+use crate::stage::{Outcome, Side, Stage, run};
+use std::{collections::BTreeSet, os::unix::process::ExitStatusExt, path::PathBuf};
+
+/// A request's lines, as packets.
+#[derive(Clone, Debug, Default)]
+pub struct Request(pub Vec<u8>);
+
+impl Request {
+    /// `0000` and `0001` stand for flush and delimiter packets; every other line becomes a packet.
+    pub fn of(lines: &[&str]) -> Self {
+        let mut bytes = Vec::new();
+        for line in lines {
+            match *line {
+                "0000" | "0001" | "0002" => bytes.extend_from_slice(line.as_bytes()),
+                line => bytes.extend_from_slice(format!("{:04x}{line}\n", line.len() + 5).as_bytes()),
+            }
+        }
+        Self(bytes)
+    }
+}
+
+/// How a server is asked.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    pub repository: PathBuf,
+    pub options: Vec<&'static str>,
+    pub environment: Vec<(String, String)>,
+    pub request: Request,
+    /// Tips of what the client says it has: what may be left out or sent all the same.
+    pub haves: Vec<String>,
+}
+
+/// An answer in comparable form.
+#[derive(Debug)]
+pub struct Answer {
+    /// Packets, those of the pack left out: what must be equal.
+    pub packets: Vec<String>,
+    /// The whole pack, if there is one.
+    pub pack: Vec<u8>,
+    /// The exit code, or the negated signal.
+    pub code: i32,
+    pub err: String,
+}
+
+impl Answer {
+    pub fn of(outcome: &Outcome) -> Self {
+        let code = outcome.status.code().unwrap_or_else(|| -outcome.status.signal().unwrap_or_default());
+        let (packets, pack) = split(&outcome.out);
+        Self { packets, pack, code, err: without_progress(&outcome.err) }
+    }
+}
+
+/// Asks both and asserts that they answer alike. Gives our answer.
+pub fn compare(stage: &Stage, question: &Question, what: &str) -> Answer {
+    let [stock, ours] = Side::BOTH.map(|side| {
+        let mut command = stage.server(side);
+        command.args(&question.options).arg(&question.repository);
+        command.envs(question.environment.iter().map(|(name, value)| (name, value)));
+        Answer::of(&run(&mut command, &question.request.0))
+    });
+    assert_eq!(ours.packets, stock.packets, "{what}: packets; ours: {}; stock's: {}", ours.err, stock.err);
+    assert_eq!(ours.code, stock.code, "{what}: exit code; ours: {}; stock's: {}", ours.err, stock.err);
+    assert_eq!(ours.err, stock.err, "{what}: standard error");
+    compare_packs(stage, question, &ours, &stock, what);
+    ours
+}
+
+fn compare_packs(stage: &Stage, question: &Question, ours: &Answer, stock: &Answer, what: &str) {
+    assert_eq!(ours.pack.is_empty(), stock.pack.is_empty(), "{what}: whether there is a pack");
+    if ours.pack.is_empty() || ours.code != 0 {
+        return;
+    }
+    let [ours, stock] = [ours, stock].map(|answer| stage.objects_of_pack(&answer.pack, &question.repository));
+    let at_client = stage.reachable(&question.repository, &question.haves);
+    let differing: BTreeSet<_> = ours.symmetric_difference(&stock).filter(|id| !at_client.contains(*id)).collect();
+    let (more, fewer): (Vec<_>, Vec<_>) = differing.into_iter().partition(|id| ours.contains(*id));
+    assert!(more.is_empty() && fewer.is_empty(), "{what}: ours has more: {more:?}, and lacks: {fewer:?}");
+}
+
+/// Packets in readable form, and what is on band 1 (or stands bare) from `PACK` on.
+fn split(mut bytes: &[u8]) -> (Vec<String>, Vec<u8>) {
+    let (mut packets, mut pack) = (Vec::new(), Vec::new());
+    while !bytes.is_empty() {
+        if bytes.starts_with(b"PACK") {
+            pack.extend_from_slice(bytes);
+            break;
+        }
+        let Some(length) = bytes.get(..4).and_then(|hex| std::str::from_utf8(hex).ok()) else { break };
+        let Ok(length) = usize::from_str_radix(length, 16) else {
+            packets.push(format!("not a packet: {:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(20)])));
+            break;
+        };
+        if length < 4 {
+            packets.push(format!("{length:04}"));
+            bytes = &bytes[4..];
+            continue;
+        }
+        let payload = &bytes[4..length.min(bytes.len())];
+        bytes = &bytes[length.min(bytes.len())..];
+        match payload {
+            [1, rest @ ..] if !pack.is_empty() || rest.starts_with(b"PACK") => {
+                if pack.is_empty() {
+                    packets.push("<pack>".into());
+                }
+                pack.extend_from_slice(rest);
+            }
+            // A keep-alive; progress.
+            [1] | [2, ..] => {}
+            // `sideband-all`: what would be a packet of its own.
+            [1, rest @ ..] => packets.push(format!("band 1: {}", normalised(rest))),
+            [3, rest @ ..] => packets.push(format!("band 3: {}", normalised(rest))),
+            payload => packets.push(normalised(payload)),
+        }
+    }
+    (packets, pack)
+}
+
+/// Without what differs from one program or process to the next.
+fn normalised(payload: &[u8]) -> String {
+    let text = String::from_utf8_lossy(payload);
+    let mut words = Vec::new();
+    for word in text.split(' ') {
+        let end = if word.ends_with('\n') { "\n" } else { "" };
+        words.push(match word.split_once('=') {
+            Some((key @ ("agent" | "session-id"), _)) => format!("{key}=…{end}"),
+            _ => word.to_owned(),
+        });
+    }
+    words.join(" ")
+}
+
+fn without_progress(err: &str) -> String {
+    const PROGRESS: [&str; 5] = ["Enumerating ", "Counting ", "Compressing ", "Total ", "Delta compression"];
+    err.split_inclusive(['\n', '\r'])
+        .filter(|line| !PROGRESS.iter().any(|begin| line.starts_with(begin)) && !line.contains("fatal: unable to read"))
+        .collect()
+}

@@ -1,0 +1,10 @@
+//! `heliostat upload-pack` beside stock `git upload-pack`: the same repositories, the same requests, the same clients.
+//!
+//! Every test runs both and compares: packets, objects, references, exit codes, error texts.
+
+mod clients;
+mod conversation;
+mod matrix;
+mod property;
+mod stage;
+mod transcripts;

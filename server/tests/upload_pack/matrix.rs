@@ -1,0 +1,513 @@
+//! (configuration, environment, request) × (stock, ours).
+
+use crate::{
+    conversation::{Question, Request, compare},
+    stage::Stage,
+};
+use heliostat_testrepo::{Repository, Spec};
+use std::{path::PathBuf, process::Command};
+
+/// A small repository with everything that references can be, and ids to ask for.
+struct Subject {
+    stage: Stage,
+    path: PathBuf,
+    main: String,
+    parent: String,
+    first: String,
+    branch: String,
+    /// Reached by a hidden reference alone.
+    hidden: String,
+    /// Reached by no reference.
+    lost: String,
+    blob: String,
+    tree: String,
+    tag: String,
+}
+
+impl Subject {
+    fn new() -> Self {
+        let stage = Stage::new();
+        let path = stage.path("subject.git");
+        let repository: Repository = Spec { pulls: 3, ..Spec::small(11) }.write(&path).unwrap();
+        assert!(repository.commits.len() > 20);
+        let dir = path.to_str().unwrap();
+        let git = |arguments: &[&str]| stage.git(&[&["-C", dir], arguments].concat());
+        let main = git(&["rev-parse", "HEAD"]);
+        let tree = git(&["rev-parse", "HEAD^{tree}"]);
+        let commit = |message: &str| git(&["commit-tree", "-p", &main, "-m", message, &tree]);
+        let (hidden, lost) = (commit("hidden"), commit("lost"));
+        git(&["update-ref", "refs/secret/one", &hidden]);
+        let main_branch = git(&["symbolic-ref", "HEAD"]);
+        let branch = git(&["for-each-ref", "--format=%(objectname) %(refname)", "refs/heads"])
+            .lines()
+            .find(|line| !line.ends_with(&main_branch))
+            .map(|line| line[..40].to_owned())
+            .unwrap();
+        let tag = git(&["for-each-ref", "--format=%(objecttype) %(objectname)", "refs/tags"])
+            .lines()
+            .find_map(|line| line.strip_prefix("tag ").map(String::from))
+            .unwrap();
+        let blob = git(&["ls-tree", "-r", "HEAD"])
+            .lines()
+            .find_map(|line| line.split_whitespace().nth(2).filter(|_| line.contains(" blob ")).map(String::from))
+            .unwrap();
+        let parent = git(&["rev-parse", "HEAD~3"]);
+        let first = git(&["rev-list", "--max-parents=0", "HEAD"]).lines().next().unwrap().to_owned();
+        Self { path, main, parent, first, branch, hidden, lost, blob, tree, tag, stage }
+    }
+
+    /// Sets the repository's configuration to `lines` (`section.key=value`), after its own.
+    fn configure(&self, lines: &[&str]) {
+        let text = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n";
+        std::fs::write(self.path.join("config"), text).unwrap();
+        for line in lines {
+            let (key, value) = line.split_once('=').unwrap();
+            self.stage.git(&["-C", self.path.to_str().unwrap(), "config", "--add", key, value]);
+        }
+    }
+
+    fn question(&self, version: u8, options: &[&'static str], request: &[&str]) -> Question {
+        Question {
+            repository: self.path.clone(),
+            options: options.to_vec(),
+            environment: vec![("GIT_PROTOCOL".into(), format!("version={version}"))],
+            request: Request::of(request),
+            haves: Vec::new(),
+        }
+    }
+}
+
+const STATELESS: &[&str] = &["--stateless-rpc"];
+const ADVERTISE: &[&str] = &["--stateless-rpc", "--advertise-refs"];
+
+#[test]
+fn advertisements_follow_the_configuration() {
+    let subject = Subject::new();
+    for lines in [
+        &[][..],
+        &["uploadpack.allowFilter=true"],
+        &["uploadpack.allowFilter=1", "uploadpack.allowFilter=off"],
+        &["uploadpack.allowTipSHA1InWant=true"],
+        &["uploadpack.allowReachableSHA1InWant=true"],
+        &["uploadpack.allowTipSHA1InWant=true", "uploadpack.allowReachableSHA1InWant=true"],
+        &["uploadpack.allowAnySHA1InWant=true"],
+        &["uploadpack.allowAnySHA1InWant=true", "uploadpack.allowTipSHA1InWant=false"],
+        &["uploadpack.allowReachableSHA1InWant=true", "uploadpack.allowAnySHA1InWant=false"],
+        &["uploadpack.allowRefInWant=true", "uploadpack.allowSidebandAll=true"],
+        &["transfer.advertiseSID=true"],
+        &["transfer.advertiseObjectInfo=true"],
+        &["lsrefs.unborn=ignore"],
+        &["lsrefs.unborn=allow"],
+        &["transfer.hideRefs=refs/pull", "uploadpack.hideRefs=refs/secret/"],
+        &["transfer.hideRefs=refs", "transfer.hideRefs=!refs/heads"],
+        &["transfer.hideRefs=!refs/heads", "uploadpack.hideRefs=refs"],
+        &["uploadpack.hideRefs=^refs/tags", "uploadpack.hideRefs=HEAD"],
+        &["receive.hideRefs=refs/heads"],
+        &["uploadpack.allowFilter=maybe"],
+        &["uploadpack.keepAlive=soon"],
+        &["uploadpackfilter.allow=perhaps"],
+        &["uploadpackfilter.tree.maxDepth=deep"],
+    ] {
+        subject.configure(lines);
+        for version in [0, 1, 2] {
+            if lines.iter().any(|line| {
+                line.contains("perhaps") || line.contains("maybe") || line.contains("soon") || line.contains("deep")
+            }) && version == 2
+            {
+                // Stock has sent `version 2` when it reads the configuration.
+                continue;
+            }
+            compare(&subject.stage, &subject.question(version, ADVERTISE, &[]), &format!("v{version} {lines:?}"));
+        }
+        if !lines.iter().any(|line| {
+            line.contains("perhaps") || line.contains("maybe") || line.contains("soon") || line.contains("deep")
+        }) {
+            compare(&subject.stage, &subject.question(0, &[], &["0000"]), &format!("v0 duplex {lines:?}"));
+            compare(&subject.stage, &subject.question(2, &[], &["0000"]), &format!("v2 duplex {lines:?}"));
+        }
+    }
+}
+
+#[test]
+fn ls_refs_in_all_forms() {
+    let subject = Subject::new();
+    let dir = subject.path.clone();
+    for (name, head, lines) in [
+        ("as generated", None, &[][..]),
+        ("hidden", None, &["transfer.hideRefs=refs/heads", "transfer.hideRefs=refs/pull"]),
+        ("unborn", Some("ref: refs/heads/none\n"), &[]),
+        ("unborn, not offered", Some("ref: refs/heads/none\n"), &["lsrefs.unborn=allow"]),
+        ("unborn, ignored", Some("ref: refs/heads/none\n"), &["lsrefs.unborn=ignore"]),
+        ("detached", Some(&*format!("{}\n", subject.parent)), &[]),
+    ] {
+        subject.configure(lines);
+        let before = std::fs::read(dir.join("HEAD")).unwrap();
+        if let Some(head) = head {
+            std::fs::write(dir.join("HEAD"), head).unwrap();
+        }
+        for arguments in [
+            &[][..],
+            &["symrefs"],
+            &["peel"],
+            &["unborn"],
+            &["symrefs", "peel", "unborn"],
+            &["peel", "symrefs", "ref-prefix refs/heads/", "ref-prefix HEAD"],
+            &["ref-prefix refs/tags/"],
+            &["ref-prefix refs/heads/main", "ref-prefix refs/he"],
+            &["ref-prefix nothing"],
+            &["ref-prefix "],
+        ] {
+            if name == "unborn, ignored" && arguments.contains(&"unborn") {
+                // Neither offered nor known: `unexpected line`, below.
+                continue;
+            }
+            let request =
+                [&["command=ls-refs", "agent=git/2", "object-format=sha1", "0001"], arguments, &["0000"]].concat();
+            compare(&subject.stage, &subject.question(2, STATELESS, &request), &format!("{name}: {arguments:?}"));
+        }
+        std::fs::write(dir.join("HEAD"), before).unwrap();
+    }
+}
+
+#[test]
+fn namespaces_and_configuration_from_the_environment() {
+    let subject = Subject::new();
+    let dir = subject.path.to_str().unwrap();
+    for (name, id) in [("heads/main", &subject.main), ("heads/other", &subject.branch), ("tags/t", &subject.tag)] {
+        subject.stage.git(&["-C", dir, "update-ref", &format!("refs/namespaces/a/refs/{name}"), id]);
+    }
+    subject.stage.git(&["-C", dir, "symbolic-ref", "refs/namespaces/a/HEAD", "refs/namespaces/a/refs/heads/main"]);
+    subject.configure(&["uploadpack.hideRefs=refs/tags"]);
+    let list = ["command=ls-refs", "0001", "peel", "symrefs", "0000"];
+    for environment in [
+        &[("GIT_NAMESPACE", "a")][..],
+        &[("GIT_NAMESPACE", "a/")],
+        &[("GIT_NAMESPACE", "none")],
+        &[("GIT_NAMESPACE", "")],
+        &[("GIT_NAMESPACE", "b..a")],
+        &[
+            ("GIT_NAMESPACE", "a"),
+            ("GIT_CONFIG_PARAMETERS", "'transfer.hideRefs'='^refs/namespaces/a/refs/heads/main'"),
+        ],
+        &[("GIT_CONFIG_PARAMETERS", "'transfer.hideRefs'='refs/pull' 'uploadpack.hideRefs=!refs/tags'")],
+        &[("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "uploadpack.hideRefs"), ("GIT_CONFIG_VALUE_0", "refs/heads")],
+        &[("GIT_CONFIG_COUNT", "many")],
+        &[("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "uploadpack.hideRefs")],
+        &[("GIT_CONFIG_PARAMETERS", "broken")],
+        &[("GIT_CONFIG_GLOBAL", "/dev/null")],
+        &[("GIT_CONFIG_NOSYSTEM", "perhaps")],
+    ] {
+        for version in [0, 2] {
+            let (options, request) = if version == 0 { (ADVERTISE, &[][..]) } else { (STATELESS, &list[..]) };
+            let mut question = subject.question(version, options, request);
+            question.environment.extend(environment.iter().map(|(name, value)| (name.to_string(), value.to_string())));
+            compare(&subject.stage, &question, &format!("v{version} {environment:?}"));
+        }
+    }
+}
+
+#[test]
+fn wants_are_granted_by_policy() {
+    let subject = Subject::new();
+    for policy in [
+        &[][..],
+        &["uploadpack.allowTipSHA1InWant=true"],
+        &["uploadpack.allowReachableSHA1InWant=true"],
+        &["uploadpack.allowTipSHA1InWant=true", "uploadpack.allowReachableSHA1InWant=true"],
+        &["uploadpack.allowAnySHA1InWant=true"],
+    ] {
+        let lines = [&["transfer.hideRefs=refs/secret"][..], policy].concat();
+        subject.configure(&lines);
+        for (name, id) in [
+            ("advertised", &subject.main),
+            ("annotated tag", &subject.tag),
+            ("reachable", &subject.parent),
+            ("hidden tip", &subject.hidden),
+            ("lost", &subject.lost),
+            ("blob", &subject.blob),
+            ("tree", &subject.tree),
+            ("absent", &"1".repeat(40)),
+            ("null", &"0".repeat(40)),
+        ] {
+            let want = format!("want {id} side-band-64k ofs-delta no-progress");
+            for options in [&[][..], STATELESS] {
+                let question = subject.question(0, options, &[&want, "0000", "done"]);
+                compare(&subject.stage, &question, &format!("v0 {options:?} {policy:?} {name}"));
+            }
+            let want = format!("want {id}");
+            let request = ["command=fetch", "0001", &want, "ofs-delta", "no-progress", "done", "0000"];
+            compare(&subject.stage, &subject.question(2, STATELESS, &request), &format!("v2 {policy:?} {name}"));
+        }
+    }
+}
+
+#[test]
+fn filters_are_granted_by_configuration() {
+    let subject = Subject::new();
+    let want = format!("want {}", subject.main);
+    for lines in [
+        &["uploadpack.allowFilter=true"][..],
+        &["uploadpack.allowFilter=true", "uploadpackfilter.allow=false"],
+        &["uploadpack.allowFilter=true", "uploadpackfilter.allow=false", "uploadpackfilter.blob:none.allow=true"],
+        &["uploadpack.allowFilter=true", "uploadpackfilter.blob:limit.allow=false"],
+        &["uploadpack.allowFilter=true", "uploadpackfilter.tree.maxDepth=1"],
+        &["uploadpack.allowFilter=true", "uploadpackfilter.combine.allow=false"],
+        &[],
+    ] {
+        subject.configure(lines);
+        for spec in [
+            "blob:none",
+            "blob:limit=1k",
+            "blob:limit=0",
+            "tree:0",
+            "tree:1",
+            "tree:3",
+            "object:type=commit",
+            "object:type=tree",
+            "object:type=blob",
+            "object:type=tag",
+            "combine:blob:none+tree:2",
+            "combine:blob:limit=100+object:type=blob",
+            "combine:combine:tree:1%2bblob:none+tree:4",
+            "nonsense",
+            "tree:-1",
+            "blob:limit=x",
+            "combine:",
+            "combine:blob:none",
+            "sparse:path=x",
+        ] {
+            let filter = format!("filter {spec}");
+            let request = ["command=fetch", "0001", &want, "ofs-delta", "no-progress", &filter, "done", "0000"];
+            compare(&subject.stage, &subject.question(2, STATELESS, &request), &format!("v2 {lines:?} {spec}"));
+            let first = format!("{want} side-band-64k ofs-delta no-progress filter");
+            let request = [&*first, &filter, "0000", "done"];
+            compare(&subject.stage, &subject.question(0, STATELESS, &request), &format!("v0 {lines:?} {spec}"));
+        }
+    }
+}
+
+#[test]
+fn depths_and_boundaries() {
+    let subject = Subject::new();
+    subject.configure(&[]);
+    let (want, shallow) = (format!("want {}", subject.main), format!("shallow {}", subject.parent));
+    let not =
+        subject.stage.git(&["-C", subject.path.to_str().unwrap(), "for-each-ref", "--format=%(refname)", "refs/tags"]);
+    let not = format!("deepen-not {}", not.lines().next().unwrap());
+    let when = subject.stage.git(&["-C", subject.path.to_str().unwrap(), "log", "-1", "--format=%ct", &subject.parent]);
+    let since = format!("deepen-since {when}");
+    for deepen in [
+        &["deepen 1"][..],
+        &["deepen 3"],
+        &["deepen 2147483647"],
+        &[&since],
+        &[&not],
+        &[&since, &not],
+        &["deepen-not refs/heads/none"],
+        &["deepen 0"],
+        &["deepen -1"],
+        &["deepen x"],
+        &["deepen 2", &since],
+        &["deepen 2", &not],
+        &["deepen-since x"],
+        &["deepen-since 99999999999"],
+        &[&shallow],
+        &[&shallow, "deepen 2"],
+        &[&shallow, "deepen-relative", "deepen 1"],
+        &[&shallow, "deepen 2147483647"],
+        &[&shallow, &since],
+        &["shallow 1111111111111111111111111111111111111111", "deepen 1"],
+        &["shallow nonsense", "deepen 1"],
+    ] {
+        let request =
+            [&["command=fetch", "0001", &want, "ofs-delta", "no-progress"], deepen, &["done", "0000"]].concat();
+        let mut question = subject.question(2, STATELESS, &request);
+        compare(&subject.stage, &question, &format!("v2 {deepen:?}"));
+        let relative = if deepen.contains(&"deepen-relative") { " deepen-relative" } else { "" };
+        let first = format!("{want} side-band-64k ofs-delta no-progress shallow deepen-since deepen-not{relative}");
+        let rest: Vec<&str> = deepen.iter().copied().filter(|line| *line != "deepen-relative").collect();
+        question = subject.question(0, STATELESS, &[&[&*first], &rest[..], &["0000", "done"]].concat());
+        compare(&subject.stage, &question, &format!("v0 {deepen:?}"));
+    }
+}
+
+#[test]
+fn negotiations() {
+    let subject = Subject::new();
+    subject.configure(&[]);
+    let want = |capabilities: &str| format!("want {} {capabilities}", subject.main);
+    let have = |id: &str| format!("have {id}");
+    let (parent, first, branch) = (have(&subject.parent), have(&subject.first), have(&subject.branch));
+    let absent = have(&"1".repeat(40));
+    for haves in [&[&*absent][..], &[&parent], &[&first, &absent], &[&branch, &parent], &[&absent, &first, &branch]] {
+        let known = |id: &&str| !id.ends_with("1111111111");
+        let tips: Vec<String> = haves.iter().filter(|id| known(id)).map(|line| line[5..].to_owned()).collect();
+        for capabilities in ["", "multi_ack ", "multi_ack_detailed ", "multi_ack_detailed no-done "] {
+            for thin in ["", "thin-pack "] {
+                let first_line = want(&format!("{capabilities}{thin}side-band-64k ofs-delta no-progress"));
+                for ending in [&["0000"][..], &["0000", "done"], &["done"]] {
+                    let request = [&[&*first_line, "0000"], haves, ending].concat();
+                    for options in [&[][..], STATELESS] {
+                        let mut question = subject.question(0, options, &request);
+                        question.haves.clone_from(&tips);
+                        compare(&subject.stage, &question, &format!("v0 {options:?} {request:?}"));
+                    }
+                }
+            }
+        }
+        let want = format!("want {}", subject.main);
+        for ending in [&["0000"][..], &["done", "0000"], &["wait-for-done", "0000"]] {
+            let request =
+                [&["command=fetch", "0001", &want, "thin-pack", "ofs-delta", "no-progress"], haves, ending].concat();
+            let mut question = subject.question(2, STATELESS, &request);
+            question.haves.clone_from(&tips);
+            compare(&subject.stage, &question, &format!("v2 {request:?}"));
+        }
+    }
+}
+
+#[test]
+fn wanted_references_tags_and_bands() {
+    let subject = Subject::new();
+    subject.configure(&[
+        "uploadpack.allowRefInWant=true",
+        "uploadpack.allowSidebandAll=true",
+        "transfer.hideRefs=refs/secret",
+    ]);
+    let want = format!("want {}", subject.main);
+    let head = subject.stage.git(&["-C", subject.path.to_str().unwrap(), "symbolic-ref", "HEAD"]);
+    let want_ref = format!("want-ref {head}");
+    for arguments in [
+        &[&*want_ref][..],
+        &[&want_ref, &want_ref],
+        &["want-ref refs/heads/none"],
+        &["want-ref refs/secret/one"],
+        &["want-ref HEAD"],
+        &[&want_ref, "sideband-all"],
+        &[&want, "include-tag"],
+        &[&want, "include-tag", "filter blob:none"],
+        &["sideband-all", "want 1111111111111111111111111111111111111111"],
+        &["nonsense"],
+        &["want nonsense"],
+        &["have nonsense", &want],
+        &[],
+    ] {
+        let request = [&["command=fetch", "0001", "ofs-delta", "no-progress"], arguments, &["done", "0000"]].concat();
+        compare(&subject.stage, &subject.question(2, STATELESS, &request), &format!("{arguments:?}"));
+    }
+    for capabilities in ["", "side-band ", "side-band-64k ", "include-tag side-band-64k ", "ofs-delta ", "thin-pack "] {
+        let first = format!("{want} {capabilities}no-progress");
+        compare(&subject.stage, &subject.question(0, STATELESS, &[&first, "0000", "done"]), capabilities);
+    }
+}
+
+#[test]
+fn requests_that_break_the_protocol() {
+    let subject = Subject::new();
+    subject.configure(&["transfer.advertiseObjectInfo=true"]);
+    let want = format!("want {}", subject.main);
+    let (size, absent) = (format!("oid {}", subject.blob), format!("oid {}", "1".repeat(40)));
+    for request in [
+        &["command=object-info", "0001", "size", &*size, "0000"][..],
+        &["command=object-info", "0001", "size", &size, &absent, "0000"],
+        &["command=object-info", "0001", &size, "0000"],
+        &["command=object-info", "0001", "nonsense", "0000"],
+        &["command=nonsense", "0000"],
+        &["command=ls-refs", "command=fetch", "0000"],
+        &["nonsense", "0000"],
+        &["agent=x", "0000"],
+        &["command=ls-refs", "object-format=sha256", "0001", "0000"],
+        &["command=ls-refs", "object-format=sha7", "0001", "0000"],
+        &["command=ls-refs", "server-option=x", "0001", "0000"],
+        &["command=ls-refs", "0001", "nonsense", "0000"],
+        &["command=fetch", "0001", &want, "0001"],
+        &["command=fetch", "0001", &want],
+        &["0000"],
+        &[],
+    ] {
+        compare(&subject.stage, &subject.question(2, STATELESS, request), &format!("v2 {request:?}"));
+    }
+    for request in [
+        &["0000"][..],
+        &[],
+        &["nonsense", "0000"],
+        &["want nonsense", "0000"],
+        &[&want],
+        &[&want, "0000"],
+        &[&want, "0000", "nonsense"],
+        &[&want, "0000", "have nonsense"],
+        &[&want, "filter blob:none", "0000", "done"],
+        &["have x", "0000"],
+    ] {
+        for options in [&[][..], STATELESS] {
+            compare(&subject.stage, &subject.question(0, options, request), &format!("v0 {options:?} {request:?}"));
+        }
+    }
+    for bytes in [&b"zzzz"[..], b"0003", b"0005", b"fff0", b"ffff", b"00", b"PACK", b"0004", b"0008abcd0000"] {
+        for version in [0, 2] {
+            let mut question = subject.question(version, STATELESS, &[]);
+            question.request = Request(bytes.to_vec());
+            compare(&subject.stage, &question, &format!("v{version} {:?}", String::from_utf8_lossy(bytes)));
+        }
+    }
+}
+
+#[test]
+fn directories_that_can_not_be_served() {
+    let subject = Subject::new();
+    let stage = &subject.stage;
+    stage.git(&["init", "-q", "--bare", "broken.git"]);
+    std::fs::write(stage.path("broken.git/config"), "[core\n").unwrap();
+    stage.git(&["init", "-q", "--bare", "newer.git"]);
+    std::fs::write(stage.path("newer.git/config"), "[core]\n\trepositoryformatversion = 9\n").unwrap();
+    stage.git(&["init", "-q", "--bare", "unsure.git"]);
+    std::fs::write(stage.path("unsure.git/packed-refs"), "nonsense refs/heads/x\n").unwrap();
+    stage.git(&["init", "-q", "--bare", "empty.git"]);
+    std::fs::write(stage.path("file"), "gitdir: nowhere\n").unwrap();
+    std::fs::write(stage.path("text"), "text\n").unwrap();
+    std::fs::create_dir(stage.path("folder")).unwrap();
+    for name in ["none", "folder", "file", "text", "newer.git", "unsure.git", "empty.git", "empty", "a b", ""] {
+        for version in [0, 1, 2] {
+            for options in [ADVERTISE, &["--strict", "--advertise-refs"]] {
+                let mut question = subject.question(version, options, &[]);
+                question.repository = name.into();
+                compare(stage, &question, &format!("v{version} {options:?} {name}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_us_as_it_ends_stock() {
+    use std::os::unix::process::ExitStatusExt;
+    let subject = Subject::new();
+    for side in crate::stage::Side::BOTH {
+        let server = format!("{} --advertise-refs {}", side.command_line(), subject.path.display());
+        let mut shell: Command = subject.stage.process("bash");
+        let script = format!("set -o pipefail; (trap - PIPE; sleep 0.2; exec {server}) | true");
+        let outcome = crate::stage::run(shell.args(["-c", &script]), b"");
+        assert_eq!(outcome.status.code(), Some(141), "{side:?}: {} {:?}", outcome.err, outcome.status.signal());
+        assert_eq!(outcome.err, "", "{side:?}");
+    }
+}
+
+#[test]
+fn silence_ends_the_process_after_the_timeout() {
+    use std::{os::unix::process::ExitStatusExt, process::Stdio, time::Instant};
+    let subject = Subject::new();
+    for side in crate::stage::Side::BOTH {
+        let start = Instant::now();
+        let mut command = subject.stage.server(side);
+        command.args(["--timeout=1"]).arg(&subject.path);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(start.elapsed().as_secs() < 20, "{side:?} does not end");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        };
+        assert_eq!(status.signal(), Some(14), "{side:?}");
+        assert!(start.elapsed().as_millis() >= 900, "{side:?}");
+    }
+}
