@@ -114,6 +114,11 @@ impl Repository {
         &self.common_dir
     }
 
+    /// How Git, which works inside the repository, names the directory in messages, with the slash.
+    fn shown_common_dir(&self) -> String {
+        if self.common_dir == self.git_dir { "./".into() } else { format!("{}/", self.common_dir.display()) }
+    }
+
     /// All that is configured.
     pub fn configuration(&self) -> &Configuration {
         &self.configuration

@@ -60,7 +60,7 @@ impl Repository {
             PackedError::Io(error) => OpenError::Io("packed-refs", error),
             PackedError::TooLarge => OpenError::Unsupported("packed-refs is larger than this program accepts".into()),
             PackedError::UnexpectedLine(line) => {
-                OpenError::PackedRefs(format!("unexpected line in {}/packed-refs: {line}", self.common_dir.display()))
+                OpenError::PackedRefs(format!("unexpected line in {}packed-refs: {line}", self.shown_common_dir()))
             }
         })?;
         let mut reading = Reading {
