@@ -2,7 +2,14 @@
 //!
 //! First form: walks that decode commits and trees. The interface stays when compact tables replace the walks.
 
+mod deepen;
 mod filter;
+mod history;
+mod omission;
+mod reach;
+mod select;
+mod trees;
+mod walk;
 
 pub use filter::{Filter, FilterError};
 
@@ -77,30 +84,32 @@ impl Graph<'_> {
     /// history): those that no tip reaches are left alone, lest their ancestors leak. `None` trusts the client.
     pub fn deepen(
         &self,
-        _wants: &[ObjectId],
-        _deepen: &Deepen,
-        _client_shallow: &BTreeSet<ObjectId>,
-        _tips: Option<&mut dyn Iterator<Item = ObjectId>>,
+        wants: &[ObjectId],
+        deepen: &Deepen,
+        client_shallow: &BTreeSet<ObjectId>,
+        tips: Option<&mut dyn Iterator<Item = ObjectId>>,
     ) -> Result<Option<Boundary>, ReadError> {
-        unimplemented!()
+        deepen::deepen(self, wants, deepen, client_shallow, tips)
     }
 
-    /// The first of `ids` that no tip reaches. Ids of any type.
+    /// The first of `ids` that no tip reaches or that is not here. Ids of any type.
     pub fn first_unreachable(
         &self,
-        _ids: &[ObjectId],
-        _tips: &mut dyn Iterator<Item = ObjectId>,
+        ids: &[ObjectId],
+        tips: &mut dyn Iterator<Item = ObjectId>,
     ) -> Result<Option<ObjectId>, ReadError> {
-        unimplemented!()
+        reach::first_unreachable(self, ids, tips)
     }
 
-    /// Whether every wanted commit reaches at least one of `haves`: then negotiation may end (`ready`).
-    pub fn every_want_reaches_a_have(&self, _wants: &[ObjectId], _haves: &[ObjectId]) -> Result<bool, ReadError> {
-        unimplemented!()
+    /// Whether every wanted commit reaches at least one of `haves`: then negotiation may end (`ready`). As stock Git's
+    /// `ok_to_give_up`: without any have the answer is no, and ways through commits older than the oldest have don't count.
+    pub fn every_want_reaches_a_have(&self, wants: &[ObjectId], haves: &[ObjectId]) -> Result<bool, ReadError> {
+        reach::every_want_reaches_a_have(self, wants, haves)
     }
 
-    /// The objects that `query` asks for.
-    pub fn select(&self, _query: &Query) -> Result<Selected, ReadError> {
-        unimplemented!()
+    /// The objects that `query` asks for. What a want needs and the database lacks is [`ReadError::Missing`], also in a
+    /// partial repository: like stock upload-pack since Git 2.45, it does not fetch from a promisor on a client's behalf.
+    pub fn select(&self, query: &Query) -> Result<Selected, ReadError> {
+        select::select(self, query)
     }
 }

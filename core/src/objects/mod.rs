@@ -11,6 +11,7 @@ mod delta;
 mod inflate;
 mod loose;
 mod reader;
+mod set;
 
 use crate::{ObjectId, oid, pack::SealedPack};
 use loose::LooseDirectory;
@@ -18,6 +19,7 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 
 pub use gix_object::Kind;
 pub use reader::Reader;
+pub(crate) use set::NumberSet;
 
 /// An object of one [`Database`]: packs in order, positions of their index in order, then loose objects.
 /// An object that several packs hold has the number of its first place only.
@@ -151,6 +153,16 @@ impl Database {
         let earlier = self.packs[..pack as usize].iter().enumerate();
         let mut earlier = earlier.filter_map(|(at, pack)| Some(Number(self.starts[at] + pack.find(&id)?)));
         earlier.next().unwrap_or(own)
+    }
+
+    /// The number that `position` of a pack's index would have if no earlier pack held the object.
+    pub(crate) fn own_number(&self, pack: u32, position: u32) -> Number {
+        Number(self.starts[pack as usize] + position)
+    }
+
+    /// The numbers of a pack's objects are below this.
+    pub(crate) fn pack_end(&self, pack: u32) -> Number {
+        Number(self.starts[pack as usize + 1])
     }
 
     /// The id of a numbered object.

@@ -1,7 +1,12 @@
 //! A plan as bytes for the peer: side-band frames around segments, the checksum computed on the way.
+//!
+//! Frames are always full (but the last), whatever the segments: short runs are gathered in one reused buffer, long ones are
+//! handed out as they lie in the map. Nothing is allocated per piece.
 
-use super::Plan;
-use std::sync::Arc;
+use super::{Plan, Segment, sealed::TRAILER_BYTES};
+use crate::limits;
+use sha1::{Digest, Sha1};
+use std::{fmt, os::unix::fs::FileExt, sync::Arc};
 
 /// How the pack is wrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,19 +37,213 @@ pub enum EmitError {
     OutOfRange,
 }
 
+/// Runs at least this long are handed out where they lie; shorter ones are copied together.
+const MAPPED_BYTES_MIN: u64 = 8 << 10;
+
 /// Walks a plan once.
 pub struct Emitter {
-    _plan: Arc<Plan>,
+    plan: Arc<Plan>,
+    framing: Framing,
+    /// The next segment, and how much of it is out.
+    segment: usize,
+    segment_done: u64,
+    /// Bytes of the trailer that are out.
+    trailer_done: usize,
+    trailer: Option<[u8; 20]>,
+    /// Bytes of the pack that are not out yet.
+    left: u64,
+    /// Bytes of payload that the open frame still needs.
+    frame_left: u64,
+    hash: Option<Sha1>,
+    buffer: Vec<u8>,
+    failed: bool,
+}
+
+/// What stands next.
+enum Next {
+    /// A run of this many bytes of the present segment.
+    Run(Segment, u64),
+    Trailer,
+}
+
+impl Framing {
+    /// Most bytes of payload in a frame, band byte not counted; of a piece, where there are no frames.
+    pub fn payload_max(self) -> usize {
+        match self {
+            Self::Bare | Self::SideBand64k => limits::SIDE_BAND_64K_PAYLOAD_MAX,
+            Self::SideBand => limits::SIDE_BAND_PAYLOAD_MAX,
+        }
+    }
 }
 
 impl Emitter {
     /// An emitter at the plan's start.
-    pub fn new(plan: Arc<Plan>, _framing: Framing) -> Self {
-        Self { _plan: plan }
+    pub fn new(plan: Arc<Plan>, framing: Framing) -> Self {
+        let (left, trailer) = (plan.bytes, plan.trailer);
+        Self {
+            plan,
+            framing,
+            segment: 0,
+            segment_done: 0,
+            trailer_done: 0,
+            trailer,
+            left,
+            frame_left: 0,
+            hash: trailer.is_none().then(Sha1::new),
+            buffer: Vec::new(),
+            failed: false,
+        }
     }
 
-    /// The next piece; `None` after the trailer. Pieces are at most one frame long.
+    /// Whether what was handed out so far ends with a frame: only then may frames of progress, or those that keep the
+    /// connection alive, be put between (`wire::sideband`).
+    pub fn is_between_frames(&self) -> bool {
+        self.framing != Framing::Bare && self.frame_left == 0
+    }
+
+    /// Bytes of the pack (frame headers not counted) that are still to come.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// The next piece; `None` after the trailer. Pieces are at most one frame long. After an error there is no more.
     pub fn next_chunk(&mut self) -> Result<Option<Chunk<'_>>, EmitError> {
-        unimplemented!()
+        if self.failed || self.left == 0 {
+            return Ok(None);
+        }
+        // Until all is there, nothing more can be said than this.
+        self.failed = true;
+        self.buffer.clear();
+        self.open_frame();
+        loop {
+            let next = self.next()?;
+            if let Next::Run(Segment::Pack { pack, start, .. }, run) = next {
+                if run >= MAPPED_BYTES_MIN && self.buffer.is_empty() {
+                    self.advance(run);
+                    let bytes = mapped(&self.plan, pack, start, run)?;
+                    if let Some(hash) = &mut self.hash {
+                        hash.update(bytes);
+                    }
+                    self.failed = false;
+                    return Ok(Some(Chunk::Mapped(bytes)));
+                }
+                if run >= MAPPED_BYTES_MIN {
+                    break;
+                }
+            }
+            self.gather(next)?;
+            if self.frame_left == 0 {
+                break;
+            }
+        }
+        self.failed = false;
+        Ok(Some(Chunk::Bytes(&self.buffer)))
+    }
+
+    fn open_frame(&mut self) {
+        if self.frame_left > 0 {
+            return;
+        }
+        let payload = self.left.min(self.framing.payload_max() as u64);
+        self.frame_left = payload;
+        if self.framing != Framing::Bare {
+            const HEX: &[u8; 16] = b"0123456789abcdef";
+            let length = payload as usize + 5;
+            for shift in [12, 8, 4, 0] {
+                self.buffer.push(HEX[length >> shift & 0xf]);
+            }
+            self.buffer.push(crate::wire::sideband::Band::Data as u8);
+        }
+    }
+
+    /// What stands next, cut to the open frame.
+    fn next(&mut self) -> Result<Next, EmitError> {
+        while let Some(segment) = self.plan.segments.get(self.segment) {
+            let rest = segment.len() - self.segment_done;
+            if rest > 0 {
+                return Ok(Next::Run(segment.behind(self.segment_done), rest.min(self.frame_left)));
+            }
+            self.segment += 1;
+            self.segment_done = 0;
+        }
+        // The plan's sizes must add up, or the frames would not.
+        if self.left != TRAILER_BYTES - self.trailer_done as u64 {
+            return Err(EmitError::OutOfRange);
+        }
+        Ok(Next::Trailer)
+    }
+
+    /// Copies what stands next into the buffer.
+    fn gather(&mut self, next: Next) -> Result<(), EmitError> {
+        let before = self.buffer.len();
+        match next {
+            Next::Run(segment, run) => {
+                match segment {
+                    Segment::Pack { pack, start, .. } => {
+                        self.buffer.extend_from_slice(mapped(&self.plan, pack, start, run)?);
+                    }
+                    Segment::Inline { start, .. } => {
+                        let range = start as usize..start as usize + run as usize;
+                        self.buffer.extend_from_slice(self.plan.inline.get(range).ok_or(EmitError::OutOfRange)?);
+                    }
+                    Segment::Spool { start, .. } => {
+                        let file = self.plan.spool.as_ref().ok_or(EmitError::OutOfRange)?;
+                        self.buffer.resize(before + run as usize, 0);
+                        file.read_exact_at(&mut self.buffer[before..], start).map_err(EmitError::Spool)?;
+                    }
+                }
+                self.advance(run);
+                if let Some(hash) = &mut self.hash {
+                    hash.update(&self.buffer[before..]);
+                }
+            }
+            Next::Trailer => {
+                if let Some(hash) = self.hash.take() {
+                    self.trailer = Some(hash.finalize().into());
+                }
+                let trailer = self.trailer.ok_or(EmitError::OutOfRange)?;
+                let rest = &trailer[self.trailer_done..];
+                let run = rest.len().min(self.frame_left as usize);
+                self.buffer.extend_from_slice(&rest[..run]);
+                self.trailer_done += run;
+                self.left -= run as u64;
+                self.frame_left -= run as u64;
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, run: u64) {
+        self.segment_done += run;
+        self.left -= run;
+        self.frame_left -= run;
     }
 }
+
+fn mapped(plan: &Plan, pack: u32, start: u64, len: u64) -> Result<&[u8], EmitError> {
+    let bytes = plan.packs.get(pack as usize).ok_or(EmitError::OutOfRange)?.bytes();
+    let range = usize::try_from(start).ok().zip(usize::try_from(start + len).ok());
+    range.and_then(|(start, end)| bytes.get(start..end)).ok_or(EmitError::OutOfRange)
+}
+
+impl Segment {
+    /// What is left of it when its first `done` bytes are out.
+    fn behind(self, done: u64) -> Self {
+        match self {
+            Self::Inline { start, len } => Self::Inline { start: start + done as u32, len: len - done as u32 },
+            Self::Pack { pack, start, len } => Self::Pack { pack, start: start + done, len: len - done },
+            Self::Spool { start, len } => Self::Spool { start: start + done, len: len - done },
+        }
+    }
+}
+
+impl fmt::Display for EmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spool(error) => write!(f, "could not read newly encoded objects: {error}"),
+            Self::OutOfRange => f.write_str("the plan does not fit its files"),
+        }
+    }
+}
+
+impl std::error::Error for EmitError {}

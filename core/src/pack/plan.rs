@@ -1,14 +1,33 @@
 //! The plan of an answer: which bytes, from where, in which order.
+//!
+//! Entries are copied compressed, pack by pack in the order of each pack, so that neighbours stay neighbours. A delta stays
+//! a delta if its base travels too, or (thin) is at the client. Only what is left is inflated and encoded anew, whole.
+//!
+//! No cycle of deltas can arise, although an object may lie in several packs. Each object is sent from its first place
+//! only. A delta that is kept has its base in its own pack; that base is sent from there or from an earlier pack, never from
+//! a later one. So along the deltas of an answer the pack never rises, and within one pack they are deltas of that pack,
+//! which are free of cycles if it can be read at all.
 
-use super::SealedPack;
+use super::{
+    SealedPack,
+    entry::{write_ofs_delta, write_ref_delta, write_whole},
+    sealed::{HEADER_BYTES, TRAILER_BYTES},
+    spool::{Spool, SpoolWriter},
+};
 use crate::{
     graph::Selected,
-    objects::{Database, ReadError},
+    limits,
+    objects::{Database, Number, NumberSet, Place, ReadError, Reader},
 };
+use flate2::{Compress, Compression, FlushCompress, Status};
+use gix_pack::data::entry::Header;
 use std::{
+    fmt,
     fs::File,
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// What the client accepts.
@@ -23,7 +42,7 @@ pub struct Encoding {
 /// A run of bytes of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Segment {
-    /// `Plan::inline[start..start + len]`: entry headers.
+    /// `Plan::inline[start..start + len]`: entry headers, and small entries that had to be encoded anew.
     Inline {
         /// First byte.
         start: u32,
@@ -48,13 +67,6 @@ pub enum Segment {
     },
 }
 
-/// Where newly encoded entries go when they outgrow memory: an unlinked temporary file in this directory.
-#[derive(Clone, Debug)]
-pub struct Spool {
-    /// A directory on a file system with room.
-    pub directory: PathBuf,
-}
-
 /// What will be sent, complete with sizes: streaming it needs no decision any more.
 pub struct Plan {
     /// The runs, pack header included, trailer not.
@@ -67,9 +79,9 @@ pub struct Plan {
     pub packs: Vec<Arc<SealedPack>>,
     /// How many objects travel.
     pub objects: u32,
-    /// How many of them are copied as they are, how many of these as deltas, and how many were encoded anew: for logs.
+    /// How many of them are copied as they are (the others were encoded anew): for logs.
     pub copied: u32,
-    /// Deltas among the copied.
+    /// Deltas among the copied. Not counted (0) when a whole pack is sent: that would mean to look at each entry.
     pub deltas: u32,
     /// Bytes of the whole pack, trailer included.
     pub bytes: u64,
@@ -90,11 +102,392 @@ pub enum PlanError {
 
 /// Plans the pack of `selected`.
 pub fn plan(
-    _objects: &Database,
-    _selected: &Selected,
-    _encoding: Encoding,
-    _spool: &Spool,
-    _stop: &AtomicBool,
+    objects: &Database,
+    selected: &Selected,
+    encoding: Encoding,
+    spool: &Spool,
+    stop: &AtomicBool,
 ) -> Result<Plan, PlanError> {
-    unimplemented!()
+    let count = u32::try_from(selected.objects.len()).map_err(|_| PlanError::TooLarge("objects of one answer"))?;
+    if let Some(whole) = whole_pack(objects, selected, encoding, count) {
+        return Ok(whole);
+    }
+    let mut planner = Planner::new(objects, selected, encoding, spool, stop)?;
+    planner.pack_header(count)?;
+    let mut rest = selected.objects.as_slice();
+    for pack in 0..objects.packs().len() as u32 {
+        let end = rest.partition_point(|number| *number < objects.pack_end(pack));
+        let (own, tail) = rest.split_at(end);
+        rest = tail;
+        planner.pack(pack, own)?;
+    }
+    for number in rest {
+        planner.encode(*number)?;
+    }
+    planner.finish(count)
 }
+
+/// A pack that holds exactly what is selected goes out as it is. Exactly: what else a pack holds (hidden references,
+/// branches forced away) must not travel.
+fn whole_pack(objects: &Database, selected: &Selected, encoding: Encoding, count: u32) -> Option<Plan> {
+    if !encoding.ofs_delta {
+        // The pack may hold ofs-deltas; looking for one takes as long as planning.
+        return None;
+    }
+    let Place::Packed { pack, position: 0 } = objects.place(*selected.objects.first()?) else { return None };
+    let sealed = &objects.packs()[pack as usize];
+    let last = selected.objects.last()?;
+    if sealed.len() != count || last.0 >= objects.pack_end(pack).0 || !sealed.is_version_2() {
+        return None;
+    }
+    let bytes = sealed.bytes().len() as u64;
+    let mut trailer = [0; 20];
+    trailer.copy_from_slice(sealed.checksum().as_slice());
+    Some(Plan {
+        segments: vec![Segment::Pack { pack, start: 0, len: bytes - TRAILER_BYTES }],
+        inline: Vec::new(),
+        spool: None,
+        packs: objects.packs().to_vec(),
+        objects: count,
+        copied: count,
+        deltas: 0,
+        bytes,
+        trailer: Some(trailer),
+    })
+}
+
+struct Planner<'a> {
+    objects: &'a Database,
+    encoding: Encoding,
+    stop: &'a AtomicBool,
+    sent: NumberSet,
+    had: NumberSet,
+    segments: Vec<Segment>,
+    writer: SpoolWriter<'a>,
+    /// Bytes planned so far.
+    bytes: u64,
+    copied: u32,
+    deltas: u32,
+    reader: Reader,
+    encoder: Encoder,
+}
+
+/// Where the entries of the present pack went: from each input offset on, the output lies that far from the input.
+struct Shifts(Vec<(u64, u64)>);
+
+impl Shifts {
+    /// Notes that what begins at `input` was put at `output`.
+    fn note(&mut self, input: u64, output: u64) {
+        let same = self.0.last().is_some_and(|(i, o)| input - i == output.wrapping_sub(*o));
+        if !same {
+            self.0.push((input, output));
+        }
+    }
+
+    /// Where the sent entry at `input` was put.
+    fn output(&self, input: u64) -> Option<u64> {
+        let at = self.0.partition_point(|(start, _)| *start <= input).checked_sub(1)?;
+        let (start, output) = self.0.get(at)?;
+        Some(output + (input - start))
+    }
+}
+
+/// What becomes of an entry.
+enum Form {
+    /// Copied with its header.
+    Verbatim,
+    /// Copied with a new header in front.
+    Ofs(u64),
+    Ref(crate::ObjectId),
+    /// Inflated and encoded as a whole object.
+    Anew,
+}
+
+impl<'a> Planner<'a> {
+    fn new(
+        objects: &'a Database,
+        selected: &Selected,
+        encoding: Encoding,
+        spool: &'a Spool,
+        stop: &'a AtomicBool,
+    ) -> Result<Self, PlanError> {
+        let set = |numbers: &[Number]| {
+            let mut set = NumberSet::new(objects.numbers_end());
+            numbers.iter().for_each(|number| _ = set.insert(*number));
+            set
+        };
+        Ok(Self {
+            objects,
+            encoding,
+            stop,
+            sent: set(&selected.objects),
+            had: set(if encoding.thin_pack { &selected.had } else { &[] }),
+            segments: Vec::new(),
+            writer: SpoolWriter::new(spool),
+            bytes: 0,
+            copied: 0,
+            deltas: 0,
+            reader: Reader::new(),
+            encoder: Encoder::new(),
+        })
+    }
+
+    fn pack_header(&mut self, count: u32) -> Result<(), PlanError> {
+        let segment = self.writer.header(|out| {
+            out.extend_from_slice(b"PACK\0\0\0\x02");
+            out.extend_from_slice(&count.to_be_bytes());
+        })?;
+        self.push(segment);
+        Ok(())
+    }
+
+    /// Appends a segment, as part of the last one where they touch.
+    fn push(&mut self, segment: Segment) {
+        let len = segment.len();
+        self.bytes += len;
+        let touches = self.segments.last_mut().is_some_and(|last| last.extend(segment));
+        if !touches && len > 0 {
+            self.segments.push(segment);
+        }
+    }
+
+    /// Plans the objects that are sent from one pack.
+    fn pack(&mut self, pack: u32, numbers: &[Number]) -> Result<(), PlanError> {
+        let Some(first) = numbers.first() else { return Ok(()) };
+        let sealed = self.objects.packs()[pack as usize].clone();
+        let corrupt = |detail| PlanError::Read(ReadError::Corrupt { id: self.objects.id(*first), detail });
+        let table = sealed.entries().map_err(corrupt)?;
+        let mut shifts = Shifts(Vec::new());
+        let mut entry = |planner: &mut Self, rank: u32, position: u32| {
+            let number = planner.objects.own_number(pack, position);
+            planner.entry(&sealed, pack, number, table.range(rank), &mut shifts)
+        };
+        // Many of the pack's objects: run through the table. Few: sort them.
+        if numbers.len() as u64 * 16 >= u64::from(table.len()) {
+            for rank in 0..table.len() {
+                let Some(position) = table.position(rank) else { break };
+                if self.sent.contains(self.objects.own_number(pack, position)) {
+                    entry(self, rank, position)?;
+                }
+            }
+        } else {
+            let mut ranks: Vec<(u32, u32)> = Vec::with_capacity(numbers.len());
+            for number in numbers {
+                let Place::Packed { position, .. } = self.objects.place(*number) else { continue };
+                let rank = table.rank(sealed.offset_at(position));
+                ranks.push((rank.ok_or_else(|| corrupt("its entry is not in the table".into()))?, position));
+            }
+            ranks.sort_unstable();
+            for (rank, position) in ranks {
+                entry(self, rank, position)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        sealed: &SealedPack,
+        pack: u32,
+        number: Number,
+        range: std::ops::Range<u64>,
+        shifts: &mut Shifts,
+    ) -> Result<(), PlanError> {
+        let corrupt = |detail| PlanError::Read(ReadError::Corrupt { id: self.objects.id(number), detail });
+        let entry = sealed.entry(range.start).map_err(corrupt)?;
+        if entry.data_offset >= range.end {
+            return Err(corrupt("its header reaches into the next entry".into()));
+        }
+        let form = self.form(sealed, pack, &entry, range.start, shifts);
+        shifts.note(range.start, self.bytes);
+        let size = entry.decompressed_size;
+        let start = match form {
+            Form::Anew => return self.encode(number),
+            Form::Verbatim => range.start,
+            Form::Ofs(distance) => {
+                let header = self.writer.header(|out| write_ofs_delta(out, size, distance))?;
+                self.push(header);
+                entry.data_offset
+            }
+            Form::Ref(base) => {
+                let header = self.writer.header(|out| write_ref_delta(out, size, &base))?;
+                self.push(header);
+                entry.data_offset
+            }
+        };
+        self.copied += 1;
+        self.deltas += u32::from(entry.header.is_delta());
+        self.push(Segment::Pack { pack, start, len: range.end - start });
+        Ok(())
+    }
+
+    /// Decides how an entry travels. `shifts` knows the earlier entries of its pack.
+    fn form(
+        &self,
+        sealed: &SealedPack,
+        pack: u32,
+        entry: &gix_pack::data::Entry,
+        offset: u64,
+        shifts: &Shifts,
+    ) -> Form {
+        let base_position = match entry.header {
+            Header::OfsDelta { base_distance } => {
+                let table = sealed.entries().ok();
+                let base = entry.checked_base_pack_offset(base_distance);
+                table.zip(base).and_then(|(table, base)| table.position(table.rank(base)?))
+            }
+            Header::RefDelta { base_id } => sealed.find(&base_id),
+            _ => return Form::Verbatim,
+        };
+        // A base outside the pack (a thin pack on disk): nothing is known of its own bases, so no delta is kept.
+        let Some(position) = base_position else { return Form::Anew };
+        let base = self.objects.number_at(pack, position);
+        let travels = self.sent.contains(base);
+        if !travels && !self.had.contains(base) {
+            return Form::Anew;
+        }
+        let Header::OfsDelta { base_distance } = entry.header else { return Form::Verbatim };
+        let own = base == self.objects.own_number(pack, position);
+        if travels && own && self.encoding.ofs_delta {
+            if let Some(output) = shifts.output(offset - base_distance) {
+                let distance = self.bytes - output;
+                return if distance == base_distance { Form::Verbatim } else { Form::Ofs(distance) };
+            }
+        }
+        Form::Ref(sealed.id_at(position))
+    }
+
+    /// Encodes an object anew, whole.
+    fn encode(&mut self, number: Number) -> Result<(), PlanError> {
+        self.check_stop()?;
+        let object = self.objects.read(number, &mut self.reader).map_err(PlanError::Read)?;
+        let entry = self.encoder.encode(object.kind, object.data)?;
+        let segment = self.writer.keep(entry)?;
+        self.push(segment);
+        Ok(())
+    }
+
+    fn check_stop(&self) -> Result<(), PlanError> {
+        if self.stop.load(Ordering::Relaxed) { Err(PlanError::Read(ReadError::Interrupted)) } else { Ok(()) }
+    }
+
+    fn finish(self, objects: u32) -> Result<Plan, PlanError> {
+        let (inline, spool) = self.writer.finish()?;
+        let mut segments = self.segments;
+        segments.shrink_to_fit();
+        let mut plan = Plan {
+            segments,
+            inline,
+            spool,
+            packs: self.objects.packs().to_vec(),
+            objects,
+            copied: self.copied,
+            deltas: self.deltas,
+            bytes: self.bytes + TRAILER_BYTES,
+            trailer: None,
+        };
+        plan.recognise_whole_pack();
+        Ok(plan)
+    }
+}
+
+impl Plan {
+    /// Nothing but a header and all entries of a pack: then the pack's own checksum is that of the answer.
+    fn recognise_whole_pack(&mut self) {
+        let [Segment::Inline { len: 12, .. }, Segment::Pack { pack, start: HEADER_BYTES, .. }] = self.segments[..]
+        else {
+            return;
+        };
+        let sealed = &self.packs[pack as usize];
+        if sealed.len() == self.objects && sealed.bytes().len() as u64 == self.bytes && sealed.is_version_2() {
+            let mut trailer = [0; 20];
+            trailer.copy_from_slice(sealed.checksum().as_slice());
+            self.segments = vec![Segment::Pack { pack, start: 0, len: self.bytes - TRAILER_BYTES }];
+            self.trailer = Some(trailer);
+        }
+    }
+}
+
+impl Segment {
+    /// Bytes of the answer.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Inline { len, .. } => u64::from(*len),
+            Self::Pack { len, .. } | Self::Spool { len, .. } => *len,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes in `next` if it follows in the same place.
+    fn extend(&mut self, next: Segment) -> bool {
+        match (self, next) {
+            (Self::Inline { start, len }, Self::Inline { start: next, len: more }) if *start + *len == next => {
+                *len += more;
+                true
+            }
+            (Self::Pack { pack, start, len }, Self::Pack { pack: other, start: next, len: more })
+                if *pack == other && *start + *len == next =>
+            {
+                *len += more;
+                true
+            }
+            (Self::Spool { start, len }, Self::Spool { start: next, len: more }) if *start + *len == next => {
+                *len += more;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Deflates whole objects.
+struct Encoder {
+    state: Compress,
+    out: Vec<u8>,
+}
+
+impl Encoder {
+    fn new() -> Self {
+        Self { state: Compress::new(Compression::new(limits::DEFLATE_LEVEL), true), out: Vec::new() }
+    }
+
+    /// The whole entry, header included.
+    fn encode(&mut self, kind: crate::objects::Kind, data: &[u8]) -> Result<&[u8], PlanError> {
+        self.out.clear();
+        write_whole(&mut self.out, kind, data.len() as u64);
+        self.state.reset();
+        loop {
+            // Deflate adds at most a few bytes a block to what it cannot compress.
+            let rest = data.get(self.state.total_in() as usize..).unwrap_or_default();
+            self.out.reserve(rest.len() + rest.len() / 1024 + 64);
+            let status = self.state.compress_vec(rest, &mut self.out, FlushCompress::Finish);
+            match status {
+                Ok(Status::StreamEnd) => return Ok(&self.out),
+                Ok(Status::Ok | Status::BufError) => {}
+                Err(error) => return Err(PlanError::Spool(std::io::Error::other(error))),
+            }
+        }
+    }
+}
+
+impl From<ReadError> for PlanError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(error) => error.fmt(f),
+            Self::Spool(error) => write!(f, "could not write newly encoded objects: {error}"),
+            Self::TooLarge(what) => write!(f, "too many {what}"),
+        }
+    }
+}
+
+impl std::error::Error for PlanError {}

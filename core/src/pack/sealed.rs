@@ -143,6 +143,11 @@ impl SealedPack {
         self.data.entry_slice(0..self.data.data_len() as u64).unwrap_or_default()
     }
 
+    /// Whether the pack is of version 2, the only one that is ever sent.
+    pub(super) fn is_version_2(&self) -> bool {
+        self.data.version() == data::Version::V2
+    }
+
     /// Where the last entry ends and the trailer begins.
     pub fn entries_end(&self) -> u64 {
         self.data.pack_end() as u64

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod answer;
+
 use heliostat_core::{ObjectId, objects::Database, pack::SealedPack};
 use std::{
     io::Write,

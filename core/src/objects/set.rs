@@ -1,0 +1,62 @@
+//! A set of objects as one bit a number.
+
+use super::Number;
+
+/// A set of numbers of one database.
+pub(crate) struct NumberSet {
+    words: Vec<u64>,
+}
+
+impl NumberSet {
+    /// An empty set for numbers below `end`.
+    pub(crate) fn new(end: u32) -> Self {
+        Self { words: vec![0; (end as usize).div_ceil(64)] }
+    }
+
+    /// Adds a number; tells whether it is new.
+    pub(crate) fn insert(&mut self, number: Number) -> bool {
+        let (word, bit) = place(number);
+        let Some(word) = self.words.get_mut(word) else { return false };
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
+    }
+
+    pub(crate) fn contains(&self, number: Number) -> bool {
+        let (word, bit) = place(number);
+        self.words.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// The members, ascending.
+    pub(crate) fn to_vec(&self) -> Vec<Number> {
+        let count = self.words.iter().map(|word| word.count_ones() as usize).sum();
+        let mut numbers = Vec::with_capacity(count);
+        for (at, word) in self.words.iter().enumerate() {
+            let mut rest = *word;
+            while rest != 0 {
+                numbers.push(Number(at as u32 * 64 + rest.trailing_zeros()));
+                rest &= rest - 1;
+            }
+        }
+        numbers
+    }
+}
+
+fn place(number: Number) -> (usize, u64) {
+    (number.0 as usize / 64, 1 << (number.0 % 64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members() {
+        let mut set = NumberSet::new(130);
+        for number in [129, 0, 63, 64, 0] {
+            assert_eq!(set.insert(Number(number)), !set.to_vec().contains(&Number(number)) || number != 0);
+        }
+        assert_eq!(set.to_vec(), [0, 63, 64, 129].map(Number));
+        assert!(set.contains(Number(64)) && !set.contains(Number(65)) && !set.contains(Number(1000)));
+    }
+}

@@ -1,0 +1,301 @@
+//! What we send is what stock Git sends: for many repositories and requests, each accepted by `git index-pack --strict`.
+
+mod stock;
+
+use heliostat_core::{
+    ObjectId,
+    graph::{Boundary, Deepen, Filter, Graph, Query},
+    pack::{Encoding, Framing},
+};
+use heliostat_testrepo::Spec;
+use proptest::prelude::*;
+use std::{collections::BTreeSet, sync::atomic::AtomicBool};
+use stock::{
+    answer::{Served, emit},
+    git, id, rev,
+};
+
+const FULL: Encoding = Encoding { ofs_delta: true, thin_pack: false };
+const THIN: Encoding = Encoding { ofs_delta: true, thin_pack: true };
+const OLD: Encoding = Encoding { ofs_delta: false, thin_pack: false };
+
+fn serve(spec: &Spec) -> Served {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = folder.path().join("r.git");
+    spec.write(&repository).unwrap();
+    Served::new(folder, repository)
+}
+
+fn specs() -> Vec<Spec> {
+    vec![
+        Spec::small(1),
+        Spec::linear(2),
+        Spec::braided(3),
+        Spec::curious(4),
+        Spec::long_chains(5),
+        Spec::large_blobs(6),
+        Spec::scattered(7),
+        Spec::loose(8),
+    ]
+}
+
+fn all_refs(served: &Served) -> Vec<ObjectId> {
+    let ids: BTreeSet<_> = served.git(&["for-each-ref", "--format=%(objectname)"]).lines().map(id).collect();
+    ids.into_iter().collect()
+}
+
+fn commits(served: &Served) -> Vec<ObjectId> {
+    served.git(&["rev-list", "--all", "--date-order"]).lines().map(id).collect()
+}
+
+/// Wants without haves: exactly what stock Git sends.
+fn same(served: &Served, query: &Query) {
+    let stock = served.stock(query, false);
+    for encoding in [FULL, OLD] {
+        let answer = served.check(query, encoding);
+        assert_eq!(answer.ids, stock, "{query:?} of {}", served.repository.display());
+    }
+}
+
+#[test]
+fn full_clones() {
+    for spec in specs() {
+        let served = serve(&spec);
+        same(&served, &Query { wants: all_refs(&served), ..Query::default() });
+        let head = rev(&served.repository, "refs/heads/main");
+        same(&served, &Query { wants: vec![head], ..Query::default() });
+        // A repacked copy is whole: its pack goes out as it is.
+        git(&served.repository, &["repack", "-adfq", "--depth=60"]);
+        git(&served.repository, &["prune"]);
+        let folder = tempfile::tempdir().unwrap();
+        let packed = Served::new(folder, served.repository.clone());
+        let query = Query { wants: all_refs(&packed), ..Query::default() };
+        let answer = packed.check(&query, FULL);
+        assert_eq!(answer.pack, std::fs::read(packed.objects.packs()[0].path()).unwrap());
+        assert!(answer.plan.trailer.is_some() && answer.plan.segments.len() == 1);
+        same(&packed, &query);
+        // Without one branch it is not.
+        let answer = packed.check(&Query { wants: vec![head], ..Query::default() }, FULL);
+        assert!(answer.plan.trailer.is_none() || answer.ids.len() as u32 == packed.objects.packs()[0].len());
+    }
+}
+
+#[test]
+fn frames_hold_the_pack() {
+    let served = serve(&Spec::small(9));
+    let query = Query { wants: all_refs(&served), ..Query::default() };
+    let answer = served.answer(&query, OLD);
+    for (framing, max) in [(Framing::SideBand, 1000), (Framing::SideBand64k, 65_520)] {
+        let framed = emit(&answer.plan, framing);
+        let (mut rest, mut pack, mut frames) = (framed.as_slice(), Vec::new(), Vec::new());
+        while !rest.is_empty() {
+            let length = usize::from_str_radix(std::str::from_utf8(&rest[..4]).unwrap(), 16).unwrap();
+            assert_eq!(rest[4], 1);
+            pack.extend_from_slice(&rest[5..length]);
+            frames.push(length);
+            rest = &rest[length..];
+        }
+        assert_eq!(pack, answer.pack);
+        let (_, full) = frames.split_last().unwrap();
+        assert!(full.iter().all(|length| *length == max), "only the last frame may be short");
+    }
+}
+
+#[test]
+fn incremental_fetches() {
+    for spec in specs() {
+        let served = serve(&spec);
+        let commits = commits(&served);
+        let refs = all_refs(&served);
+        let tip = rev(&served.repository, "refs/heads/main");
+        let some = |at: usize| commits[at.min(commits.len() - 1)];
+        let cases = [
+            (vec![tip], vec![some(5)]),
+            (vec![tip], vec![some(commits.len() / 2), some(commits.len() / 3)]),
+            (refs.clone(), vec![some(7)]),
+            (refs.clone(), vec![tip]),
+            (vec![some(0), some(3)], vec![some(1), some(2)]),
+            (vec![tip], vec![tip]),
+        ];
+        for (wants, haves) in cases {
+            between(&served, &Query { wants, haves, ..Query::default() });
+        }
+    }
+}
+
+/// Wants less haves: no object that the client lacks is missing, none travels that stock Git would not send.
+fn between(served: &Served, query: &Query) {
+    let stock = served.stock(query, false);
+    let wanted = served.closure(&query.wants);
+    let had = served.closure(&query.haves);
+    let exact: BTreeSet<_> = wanted.difference(&had).copied().collect();
+    for encoding in [THIN, FULL, OLD, Encoding { ofs_delta: false, thin_pack: true }] {
+        let answer = served.check(query, encoding);
+        let context = format!("{query:?} of {}", served.repository.display());
+        assert!(answer.ids.is_superset(&exact), "too few for {context}");
+        let extra: Vec<_> = answer.ids.difference(&stock).collect();
+        assert!(extra.is_empty(), "{extra:?} more than stock for {context}");
+    }
+}
+
+#[test]
+fn filters() {
+    for spec in [Spec::small(11), Spec::curious(12), Spec::scattered(13)] {
+        let served = serve(&spec);
+        let tip = rev(&served.repository, "refs/heads/main");
+        let tree = rev(&served.repository, "refs/heads/main^{tree}");
+        let older = rev(&served.repository, "refs/heads/main~4");
+        for filter in [
+            "blob:none",
+            "blob:limit=0",
+            "blob:limit=200",
+            "blob:limit=1k",
+            "tree:0",
+            "tree:1",
+            "tree:2",
+            "tree:3",
+            "tree:100",
+            "object:type=blob",
+            "object:type=tree",
+            "object:type=commit",
+            "object:type=tag",
+            "combine:blob:none+tree:2",
+            "combine:blob:limit=300+blob:limit=500",
+            "combine:object:type=tree+tree:2",
+        ] {
+            let filter = Some(Filter::parse(filter.as_bytes()).unwrap());
+            same(&served, &Query { wants: vec![tip], filter: filter.clone(), ..Query::default() });
+            same(&served, &Query { wants: all_refs(&served), filter: filter.clone(), ..Query::default() });
+            // A tree or blob by id is sent whatever the filter says.
+            let answer = served.check(&Query { wants: vec![tree], filter: filter.clone(), ..Query::default() }, FULL);
+            assert!(answer.ids.contains(&tree));
+            let query = Query { wants: vec![tip], haves: vec![older], filter, ..Query::default() };
+            let stock = served.stock(&query, false);
+            let ours = served.answer(&query, THIN);
+            assert!(ours.ids.is_subset(&stock), "{query:?}");
+        }
+    }
+}
+
+#[test]
+fn objects_by_id() {
+    let served = serve(&Spec::curious(21));
+    let names = served.git(&["rev-list", "--objects", "--no-object-names", "--all"]);
+    let all: Vec<_> = names.lines().map(id).collect();
+    for wanted in all.iter().step_by(all.len() / 60 + 1) {
+        same(&served, &Query { wants: vec![*wanted], ..Query::default() });
+    }
+    same(&served, &Query { wants: all.iter().step_by(7).copied().collect(), ..Query::default() });
+}
+
+#[test]
+fn tags_come_along() {
+    for spec in [Spec::small(31), Spec::curious(32)] {
+        let served = serve(&spec);
+        let listing = served.git(&["for-each-ref", "--format=%(objectname) %(*objectname)", "refs/tags"]);
+        let pairs = listing.lines().filter_map(|line| line.trim().split_once(' '));
+        // The peeled column names the next object; what Git peels to is asked for by name.
+        let include_tags: Vec<_> =
+            pairs.map(|(tag, _)| (id(tag), rev(&served.repository, &format!("{tag}^{{}}")))).collect();
+        assert!(!include_tags.is_empty());
+        let commits = commits(&served);
+        let main = rev(&served.repository, "refs/heads/main");
+        for (wants, haves) in [(vec![main], vec![]), (vec![main], vec![commits[commits.len() / 2]])] {
+            let query = Query { wants, haves, include_tags: include_tags.clone(), ..Query::default() };
+            let stock = served.stock(&query, false);
+            let ours = served.check(&query, FULL);
+            assert!(ours.ids.is_subset(&stock));
+            let tags = |ids: &BTreeSet<ObjectId>| -> BTreeSet<ObjectId> {
+                ids.iter().filter(|id| served.git(&["cat-file", "-t", &id.to_string()]) == "tag").copied().collect()
+            };
+            assert_eq!(tags(&ours.ids), tags(&stock));
+            assert!(!tags(&stock).is_empty());
+        }
+    }
+}
+
+/// The boundary by our rules, and the answer within it beside stock's.
+fn deepened(served: &Served, wants: &[ObjectId], deepen: &Deepen, client_shallow: &BTreeSet<ObjectId>) -> Boundary {
+    let stop = AtomicBool::new(false);
+    let graph = Graph { objects: &served.objects, grafts: &served.grafts, stop: &stop };
+    graph.deepen(wants, deepen, client_shallow, None).unwrap().expect("commits are selected")
+}
+
+#[test]
+fn shallow_clones_deepened() {
+    for spec in [Spec::small(41), Spec::braided(42), Spec::curious(43)] {
+        let served = serve(&spec);
+        let tip = rev(&served.repository, "refs/heads/main");
+        let dates = served.git(&["log", "--format=%ct", "refs/heads/main"]);
+        let mut dates: Vec<u64> = dates.lines().map(|date| date.parse().unwrap()).collect();
+        dates.sort_unstable();
+        let root = rev(&served.repository, "refs/heads/main~6");
+        let first = [
+            Deepen { depth: Some(1), ..Deepen::default() },
+            Deepen { depth: Some(3), ..Deepen::default() },
+            Deepen { since: Some(dates[dates.len() * 2 / 3]), ..Deepen::default() },
+            Deepen { not: vec![root], ..Deepen::default() },
+        ];
+        for deepen in first {
+            let boundary = deepened(&served, &[tip], &deepen, &BTreeSet::new());
+            assert!(!boundary.shallow.is_empty() && boundary.unshallow.is_empty());
+            let client_shallow: BTreeSet<_> = boundary.shallow.iter().copied().collect();
+            same(&served, &Query { wants: vec![tip], boundary, ..Query::default() });
+            for second in [
+                Deepen { depth: Some(6), ..Deepen::default() },
+                Deepen { depth: Some(2), relative: true, ..Deepen::default() },
+                Deepen { depth: Some(0x7fff_ffff), ..Deepen::default() },
+                Deepen { since: Some(dates[dates.len() / 3]), ..Deepen::default() },
+            ] {
+                let boundary = deepened(&served, &[tip], &second, &client_shallow);
+                let client_shallow = client_shallow.clone();
+                let query = Query { wants: vec![tip], haves: vec![tip], client_shallow, boundary, ..Query::default() };
+                let stock = served.stock(&query, false);
+                for encoding in [FULL, THIN] {
+                    let ours = served.check(&query, encoding);
+                    assert!(ours.ids.is_subset(&stock), "{query:?}");
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_histories(
+        seed in 0u64..1 << 32,
+        commits in 10u32..60,
+        merge_percent in 0u8..60,
+        skew_percent in 0u8..30,
+        packs in 1u32..4,
+        loose_percent in 0u8..30,
+        ref_delta_percent in 0u8..100,
+        picks in proptest::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 2..8),
+    ) {
+        let spec = Spec { commits, merge_percent, skew_percent, packs, loose_percent, ref_delta_percent, ..Spec::small(seed) };
+        let served = serve(&spec);
+        let history = self::commits(&served);
+        let mut query = Query::default();
+        for (index, wanted) in picks {
+            let commit = *index.get(&history);
+            if wanted { query.wants.push(commit) } else { query.haves.push(commit) }
+        }
+        query.wants.dedup();
+        if query.wants.is_empty() {
+            query.wants.push(history[0]);
+        }
+        let wanted = served.closure(&query.wants);
+        let had = served.closure(&query.haves);
+        let exact: BTreeSet<_> = wanted.difference(&had).copied().collect();
+        for encoding in [FULL, THIN] {
+            let answer = served.check(&query, encoding);
+            prop_assert!(answer.ids.is_superset(&exact));
+            // Lying dates may make more commits travel, for stock Git as for us, but not the same ones.
+            if skew_percent == 0 || query.haves.is_empty() {
+                prop_assert!(answer.ids.is_subset(&served.stock(&query, false)));
+            }
+        }
+    }
+}

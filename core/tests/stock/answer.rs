@@ -1,0 +1,167 @@
+//! One answer of ours beside stock Git's for the same request.
+
+use super::{git, git_with, id, try_git};
+use heliostat_core::{
+    ObjectId,
+    graph::{Graph, Query},
+    objects::Database,
+    pack::{Chunk, Emitter, Encoding, Framing, Plan, Spool, plan},
+};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+};
+
+/// A repository to ask, with a folder for clients.
+pub struct Served {
+    pub repository: PathBuf,
+    pub objects: Database,
+    pub grafts: BTreeSet<ObjectId>,
+    pub folder: tempfile::TempDir,
+}
+
+/// What we would send.
+pub struct Answer {
+    pub ids: BTreeSet<ObjectId>,
+    pub had: usize,
+    pub plan: Arc<Plan>,
+    pub pack: Vec<u8>,
+}
+
+impl Served {
+    /// Serves a bare repository that was made in `folder`.
+    pub fn new(folder: tempfile::TempDir, repository: PathBuf) -> Self {
+        let objects = super::database(&repository);
+        let grafts = std::fs::read_to_string(repository.join("shallow")).unwrap_or_default();
+        let grafts = grafts.lines().map(id).collect();
+        Self { repository, objects, grafts, folder }
+    }
+
+    pub fn git(&self, args: &[&str]) -> String {
+        git(&self.repository, args)
+    }
+
+    pub fn answer(&self, query: &Query, encoding: Encoding) -> Answer {
+        let stop = AtomicBool::new(false);
+        let graph = Graph { objects: &self.objects, grafts: &self.grafts, stop: &stop };
+        let selected = graph.select(query).unwrap_or_else(|e| panic!("{query:?}: {e}"));
+        let spool = Spool { directory: self.folder.path().to_owned() };
+        let plan = plan(&self.objects, &selected, encoding, &spool, &stop).unwrap();
+        let plan = Arc::new(plan);
+        let pack = emit(&plan, Framing::Bare);
+        assert_eq!(pack.len() as u64, plan.bytes);
+        Answer {
+            ids: selected.objects.iter().map(|number| self.objects.id(*number)).collect(),
+            had: selected.had.len(),
+            plan,
+            pack,
+        }
+    }
+
+    /// The objects that `git pack-objects` sends for `query`, as upload-pack calls it.
+    pub fn stock(&self, query: &Query, thin: bool) -> BTreeSet<ObjectId> {
+        let shallow: BTreeSet<_> =
+            query.client_shallow.iter().chain(&query.boundary.shallow).chain(&self.grafts).collect();
+        let mut input = String::new();
+        let mut args = Vec::new();
+        if !shallow.is_empty() {
+            args.extend(["--shallow-file", ""]);
+            shallow.iter().for_each(|id| input += &format!("--shallow {id}\n"));
+        }
+        args.extend(["pack-objects", "-q", "--revs", "--stdout"]);
+        if !shallow.is_empty() {
+            args.push("--shallow");
+        }
+        if thin {
+            args.push("--thin");
+        }
+        let filter = query.filter.as_ref().map(|filter| format!("--filter={filter}"));
+        args.extend(filter.as_deref());
+        if !query.include_tags.is_empty() {
+            args.push("--include-tag");
+        }
+        let mut wants = query.wants.clone();
+        for id in &query.boundary.unshallow {
+            let parents = self.git(&["rev-list", "--parents", "--no-walk", &id.to_string()]);
+            wants.extend(parents.split(' ').skip(1).map(super::id));
+        }
+        wants.iter().for_each(|id| input += &format!("{id}\n"));
+        input += "--not\n";
+        query.haves.iter().chain(&query.boundary.unshallow).for_each(|id| input += &format!("{id}\n"));
+        let pack = git_with(&self.repository, &args, input.as_bytes());
+        if thin { BTreeSet::new() } else { ids_of(self.folder.path(), &pack) }
+    }
+
+    /// Everything that `ids` reach, by `git rev-list`.
+    pub fn closure<'i>(&self, ids: impl IntoIterator<Item = &'i ObjectId>) -> BTreeSet<ObjectId> {
+        let input: String = ids.into_iter().map(|id| format!("{id}\n")).collect();
+        let listing =
+            git_with(&self.repository, &["rev-list", "--objects", "--no-object-names", "--stdin"], input.as_bytes());
+        String::from_utf8(listing).unwrap().lines().map(id).collect()
+    }
+
+    /// A client that has what `haves` reach.
+    pub fn client(&self, haves: &[ObjectId], shallow: &BTreeSet<ObjectId>) -> PathBuf {
+        let client = tempfile::TempDir::new_in(self.folder.path()).unwrap().keep();
+        git(&client, &["init", "-q", "--bare"]);
+        if haves.is_empty() {
+            return client;
+        }
+        let query = Query { wants: haves.to_vec(), client_shallow: shallow.clone(), ..Query::default() };
+        let answer = self.answer(&query, Encoding { ofs_delta: true, thin_pack: false });
+        git_with(&client, &["index-pack", "--stdin"], &answer.pack);
+        client
+    }
+
+    /// Checks an answer of ours against the client that asked: accepted, complete, and no object too few or too many.
+    pub fn check(&self, query: &Query, encoding: Encoding) -> Answer {
+        let answer = self.answer(query, encoding);
+        let client = self.client(&query.haves, &query.client_shallow);
+        let mut shallow: BTreeSet<_> = query.client_shallow.iter().chain(&query.boundary.shallow).copied().collect();
+        query.boundary.unshallow.iter().for_each(|id| _ = shallow.remove(id));
+        shallow.extend(&self.grafts);
+        let lines: String = shallow.iter().map(|id| format!("{id}\n")).collect();
+        if !lines.is_empty() {
+            std::fs::write(client.join("shallow"), lines).unwrap();
+        }
+        let mut args = vec!["index-pack", "--stdin"];
+        if query.filter.is_none() {
+            args.push("--strict");
+        }
+        if encoding.thin_pack {
+            args.push("--fix-thin");
+        }
+        let context = || format!("{query:?} {encoding:?} of {}", self.repository.display());
+        let (ok, _, errors) = try_git(&client, &args, &answer.pack);
+        assert!(ok, "{errors} for {}", context());
+        if !encoding.thin_pack {
+            assert_eq!(ids_of(self.folder.path(), &answer.pack), answer.ids, "{}", context());
+        }
+        answer
+    }
+}
+
+/// The whole answer, as pieces that keep the emitter's promises.
+pub fn emit(plan: &Arc<Plan>, framing: Framing) -> Vec<u8> {
+    let mut emitter = Emitter::new(plan.clone(), framing);
+    let mut out = Vec::new();
+    while let Some(chunk) = emitter.next_chunk().unwrap() {
+        let (Chunk::Bytes(bytes) | Chunk::Mapped(bytes)) = chunk;
+        assert!(!bytes.is_empty() && bytes.len() <= framing.payload_max() + 5);
+        out.extend_from_slice(bytes);
+    }
+    assert!(emitter.next_chunk().unwrap().is_none());
+    out
+}
+
+/// The ids of the objects in a whole pack, by `git index-pack` and `git show-index`.
+pub fn ids_of(folder: &Path, pack: &[u8]) -> BTreeSet<ObjectId> {
+    let directory = tempfile::TempDir::new_in(folder).unwrap();
+    std::fs::write(directory.path().join("a.pack"), pack).unwrap();
+    git(directory.path(), &["index-pack", "--object-format=sha1", "a.pack"]);
+    let index = std::fs::read(directory.path().join("a.idx")).unwrap();
+    let listing = git_with(directory.path(), &["show-index", "--object-format=sha1"], &index);
+    let listing = String::from_utf8(listing).unwrap();
+    listing.lines().map(|line| id(line.split(' ').nth(1).unwrap())).collect()
+}
