@@ -3,6 +3,7 @@
 mod check_config;
 mod serve;
 mod upload_pack;
+mod demo;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ enum Command {
     CheckConfig(check_config::CheckConfig),
     Serve(Box<serve::Serve>),
     UploadPack(upload_pack::UploadPack),
+    Demo(demo::Demo),
 }
 
 /// Parses the command line and runs what it names.
@@ -29,5 +31,6 @@ pub fn run() -> ExitCode {
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::UploadPack(arguments) => upload_pack::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
     }
 }
