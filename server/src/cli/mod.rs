@@ -1,9 +1,9 @@
 //! The command line: one file a subcommand.
 
 mod check_config;
+mod demo;
 mod serve;
 mod upload_pack;
-mod demo;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
