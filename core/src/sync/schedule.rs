@@ -10,9 +10,9 @@
 //! Promises:
 //! - One question at a time per repository. All who arrived before it was asked share its answer; later ones share the
 //!   next, so that nobody hears of a state older than their request.
-//! - Failures space out background attempts exponentially (full jitter, a cap), and only a verified success resets the
-//!   count. A caller may shorten the wait to [`Policy::demand_cap`], never to nothing: until then it hears the last
-//!   failure.
+//! - Failures space out attempts exponentially (full jitter, a cap), and only a verified success resets the count. A caller
+//!   shortens the wait, to [`Policy::ask_spacing`] or, where objects had been fetched in vain, to
+//!   [`Policy::fetch_spacing`]; its question is then put off by that much, not answered from memory.
 //! - Callers go before the interval, in both queues; the interval can never take the last slot for questions.
 //! - What is asked about paths that are not mirrored is bounded: a rate, a memory of answers, first mirrors in flight.
 //! - Nothing here deletes anything. A repository that the upstream denies having stays known and is asked about again.
@@ -84,9 +84,11 @@ pub struct Policy {
     pub moved_max: usize,
     /// Spacing of attempts after failures.
     pub retry: Backoff,
-    /// A caller is answered with a remembered failure for at most this long.
-    pub demand_cap: Duration,
-    /// How long a refusal (404, 401, 403, unsupported) is remembered.
+    /// A caller's question is put off by at most this long after a question that failed.
+    pub ask_spacing: Duration,
+    /// And by at most this long after a fetch that failed: it may have cost gigabytes.
+    pub fetch_spacing: Duration,
+    /// How long a refusal (404, 401, 403, unsupported) is remembered for a path that is not mirrored here.
     pub refusal_ttl: Duration,
     /// Questions a second about paths that are not mirrored, in the long run.
     pub unknown_per_second: u32,
@@ -119,9 +121,10 @@ struct Repository {
     /// Who shares the next one.
     next: Vec<Ticket>,
     attempts: Attempts,
-    /// The last answer, remembered for callers until `remembered_until`.
-    last: Option<Verdict>,
-    remembered_until: Duration,
+    /// The last answer was a refusal: remembered for callers until `not_before`.
+    refusal: Option<Verdict>,
+    /// No question before this.
+    not_before: Duration,
     /// Its entry in the timers: next background question, or the end of an unknown path's memory.
     timer: Option<Duration>,
 }
@@ -137,6 +140,8 @@ pub struct Schedule {
     waiting: usize,
     timers: BTreeSet<(Duration, Arc<str>)>,
     demanded: VecDeque<Arc<str>>,
+    /// Repositories in [`Phase::Queued`] whose question is put off.
+    delayed: BTreeSet<(Duration, Arc<str>)>,
     /// Repositories in [`Phase::Moved`]: those with callers, first mirrors, the rest. An entry may be stale.
     moved_demanded: VecDeque<Arc<str>>,
     moved_creations: VecDeque<Arc<str>>,
@@ -164,6 +169,7 @@ impl Schedule {
             waiting: 0,
             timers: BTreeSet::new(),
             demanded: VecDeque::new(),
+            delayed: BTreeSet::new(),
             moved_demanded: VecDeque::new(),
             moved_creations: VecDeque::new(),
             moved_background: VecDeque::new(),
@@ -218,9 +224,10 @@ impl Schedule {
         let Some(repository) = self.repositories.get_mut(path) else { return };
         match repository.phase {
             Phase::Idle => {
-                let remembered = repository.last.as_ref().filter(|_| now < repository.remembered_until);
+                let early = now < repository.not_before;
+                let refusal = repository.refusal.clone().filter(|_| early);
                 let outage = self.last_outage.as_ref().filter(|_| open).map(|fault| Verdict::Outage(fault.clone()));
-                if let Some(verdict) = remembered.cloned().or(outage) {
+                if let Some(verdict) = refusal.or(outage) {
                     if repository.timer.is_none() {
                         self.set_timer(path, Some(now + self.policy.refusal_ttl));
                     }
@@ -229,7 +236,11 @@ impl Schedule {
                 }
                 repository.current.push(ticket);
                 repository.phase = Phase::Queued;
-                self.demanded.push_back(path.clone());
+                if early {
+                    self.delayed.insert((repository.not_before, path.clone()));
+                } else {
+                    self.demanded.push_back(path.clone());
+                }
                 self.set_timer(path, None);
             }
             Phase::Queued => repository.current.push(ticket),
@@ -266,6 +277,10 @@ impl Schedule {
     pub fn finished(&mut self, now: Duration, path: &Arc<str>, verdict: Verdict) {
         let random = self.random.next();
         let Some(repository) = self.repositories.get_mut(path) else { return };
+        let spacing = match repository.phase {
+            Phase::Asking => self.policy.ask_spacing,
+            _ => self.policy.fetch_spacing,
+        };
         match repository.phase {
             Phase::Asking => {
                 self.asking -= 1;
@@ -289,10 +304,11 @@ impl Schedule {
         }
         let Some(repository) = self.repositories.get_mut(path) else { return };
         repository.phase = Phase::Idle;
+        repository.refusal = None;
         let again = match &verdict {
             Verdict::Verified => {
                 repository.attempts.verified();
-                repository.remembered_until = now;
+                repository.not_before = now;
                 if !repository.known {
                     repository.known = true;
                     self.unknown -= 1;
@@ -300,17 +316,23 @@ impl Schedule {
                 jittered(self.policy.interval, random)
             }
             Verdict::Missing | Verdict::Denied(_) | Verdict::Unsupported(_) => {
-                repository.remembered_until = now + self.policy.refusal_ttl;
-                if repository.known { jittered(self.policy.interval, random) } else { self.policy.refusal_ttl }
+                repository.not_before = now;
+                if repository.known {
+                    // Mirrored here: asked about again at once when somebody wants it, for it may be back.
+                    jittered(self.policy.interval, random)
+                } else {
+                    repository.not_before = now + self.policy.refusal_ttl;
+                    repository.refusal = Some(verdict.clone());
+                    self.policy.refusal_ttl
+                }
             }
             Verdict::Outage(_) | Verdict::Failed(_) => {
                 let delay = repository.attempts.failed(&self.policy.retry, random);
-                repository.remembered_until = now + delay.min(self.policy.demand_cap);
+                repository.not_before = now + delay.min(spacing);
                 // An unknown path is not asked about again by itself; its count of failures outlives the next attempts.
-                if repository.known { delay } else { delay.max(4 * self.policy.demand_cap) }
+                if repository.known { delay } else { delay.max(4 * self.policy.fetch_spacing) }
             }
         };
-        repository.last = Some(verdict.clone());
         let tickets = std::mem::take(&mut repository.current);
         let later = std::mem::take(&mut repository.next);
         self.set_timer(path, Some(now + again));
@@ -328,6 +350,10 @@ impl Schedule {
         if let Some(effect) = self.effects.pop_front() {
             return Some(effect);
         }
+        while let Some((at, path)) = self.delayed.first().cloned().filter(|(at, _)| *at <= now) {
+            self.delayed.remove(&(at, path.clone()));
+            self.demanded.push_back(path);
+        }
         self.next_fetch().or_else(|| self.next_demanded(now)).or_else(|| self.next_due(now))
     }
 
@@ -338,7 +364,8 @@ impl Schedule {
         let due = self.timers.first().map(|(at, _)| *at);
         // What is due and was not done waits for a slot, and with it for an event; or for the breaker.
         let probe = self.breaker.opens_until();
-        due.filter(|at| *at > now).into_iter().chain(probe.filter(|at| *at > now)).min()
+        let delayed = self.delayed.first().map(|(at, _)| *at);
+        [due, probe, delayed].into_iter().flatten().filter(|at| *at > now).min()
     }
 
     /// How many repositories are compared at the interval.
@@ -471,8 +498,8 @@ impl Repository {
             current: Vec::new(),
             next: Vec::new(),
             attempts: Attempts::default(),
-            last: None,
-            remembered_until: Duration::ZERO,
+            refusal: None,
+            not_before: Duration::ZERO,
             timer: None,
         }
     }

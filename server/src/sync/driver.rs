@@ -69,13 +69,14 @@ pub(super) fn start(shared: &Arc<Shared>) -> io::Result<(flume::Sender<Event>, V
         creations: CREATIONS_MAX.min(fetches),
         moved_max: 4 * asks,
         retry: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(600) },
-        demand_cap: Duration::from_secs(5),
+        ask_spacing: Duration::from_millis(500),
+        fetch_spacing: Duration::from_secs(5),
         refusal_ttl: Duration::from_secs(5),
         unknown_per_second: 20,
         unknown_burst: 100,
         breaker: BreakerPolicy {
             threshold: 5,
-            open: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(60) },
+            open: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(15) },
         },
     };
     let mut driver = Driver {

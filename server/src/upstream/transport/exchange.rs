@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn err_packets() {
-        assert_eq!(err_packet(b"0018ERR access denied\n!!"), Some("access denied".into()));
+        assert_eq!(err_packet(b"0016ERR access denied\n!!"), Some("access denied".into()));
         assert_eq!(err_packet(b"ffffERR cut"), Some("cut".into()));
         for other in [&b"0000"[..], b"", b"00", b"000eversion 2\n", b"0004", b"zzzzERR x", "ü00ERR".as_bytes()] {
             assert_eq!(err_packet(other), None, "{other:?}");

@@ -150,7 +150,7 @@ mod tests {
     fn heads() {
         let ok = parse("HTTP/1.1 200 OK\r\nContent-Type: Application/X; charset=x\r\ncontent-length: 5\r\n\r\nhello");
         let (head, length) = ok.unwrap().unwrap();
-        assert_eq!((head.status, head.framing, head.keep_alive, length), (200, Framing::Length(5), true, 79));
+        assert_eq!((head.status, head.framing, head.keep_alive, length), (200, Framing::Length(5), true, 78));
         assert_eq!(head.content_type, "application/x");
 
         let framing = |headers: &str| parse(&format!("HTTP/1.1 200 OK\r\n{headers}\r\n")).map(|h| h.unwrap().0.framing);
