@@ -92,7 +92,10 @@ pub enum ConfigurationError {
         /// Its value.
         value: BString,
     },
-    /// `GIT_CONFIG_COUNT` or `GIT_CONFIG_PARAMETERS` is malformed; the words are Git's.
+    /// Not one of the words that a key takes; in Git's words.
+    BadValue(String),
+    /// `GIT_CONFIG_COUNT` or `GIT_CONFIG_PARAMETERS` is malformed; Git says so as an error before it ends with
+    /// `unable to parse command-line config`.
     BadOverride(String),
 }
 
@@ -114,7 +117,7 @@ impl fmt::Display for ConfigurationError {
             Self::BadEnvironmentBoolean { name, value } => {
                 write!(f, "bad boolean environment value '{value}' for '{name}'")
             }
-            Self::BadOverride(words) => f.write_str(words),
+            Self::BadValue(words) | Self::BadOverride(words) => f.write_str(words),
         }
     }
 }

@@ -29,6 +29,10 @@ pub(super) struct Located {
 /// Finds the repository that `dir` names and checks its owner.
 pub(super) fn locate(dir: &Path, environment: &Environment, strict: bool) -> Result<Located, OpenError> {
     let absent = || OpenError::NotARepository(dir.into());
+    if strict && dir.as_os_str().is_empty() {
+        // Nobody owns what has no name.
+        return Err(OpenError::DubiousOwnership(dir.into()));
+    }
     let found = if strict { dir.to_path_buf() } else { try_suffixes(dir, environment).ok_or_else(absent)? };
     let path = environment.directory().join(&found);
     let gitfile = read_gitfile(&path, &found, environment)?;

@@ -140,7 +140,7 @@ fn expand_namespace(environment: &Environment) -> Result<BString, OpenError> {
         namespace.push(b'/');
     }
     let name = namespace.trim_end_with(|c| c == '/');
-    if !name.is_empty() && gix_validate::reference::name(name.as_bstr()).is_err() {
+    if !given.is_empty() && (given.ends_with(b"/") || gix_validate::reference::name(name.as_bstr()).is_err()) {
         return Err(OpenError::Namespace(given.into()));
     }
     Ok(namespace)

@@ -87,7 +87,7 @@ impl Service {
                 b"allow" => Unborn::Allow,
                 b"ignore" => Unborn::Ignore,
                 _ => {
-                    return Err(ConfigurationError::BadOverride(format!(
+                    return Err(ConfigurationError::BadValue(format!(
                         "invalid value for 'lsrefs.unborn': '{}'",
                         setting.text()?
                     )));

@@ -17,7 +17,7 @@ use heliostat_core::{
     objects::Database,
     protocol::{Event, Phase, Policy, Session, Version, View},
     refs::RefTable,
-    repository::{Environment, OpenError, Repository, Service},
+    repository::{ConfigurationError, Environment, OpenError, Repository, Service},
 };
 use output::{Output, WriteError};
 use std::{
@@ -79,6 +79,10 @@ enum Failure {
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
+        if let OpenError::Configuration(ConfigurationError::BadOverride(words)) = error {
+            eprintln!("error: {words}");
+            return Self::Fatal("unable to parse command-line config".into());
+        }
         Self::Fatal(error.to_string())
     }
 }

@@ -101,29 +101,19 @@ fn advertisements_follow_the_configuration() {
         &["transfer.hideRefs=refs/pull", "uploadpack.hideRefs=refs/secret/"],
         &["transfer.hideRefs=refs", "transfer.hideRefs=!refs/heads"],
         &["transfer.hideRefs=!refs/heads", "uploadpack.hideRefs=refs"],
-        &["uploadpack.hideRefs=^refs/tags", "uploadpack.hideRefs=HEAD"],
+        &["uploadpack.hideRefs=^refs/tags"],
         &["receive.hideRefs=refs/heads"],
         &["uploadpack.allowFilter=maybe"],
-        &["uploadpack.keepAlive=soon"],
         &["uploadpackfilter.allow=perhaps"],
-        &["uploadpackfilter.tree.maxDepth=deep"],
     ] {
         subject.configure(lines);
         for version in [0, 1, 2] {
-            if lines.iter().any(|line| {
-                line.contains("perhaps") || line.contains("maybe") || line.contains("soon") || line.contains("deep")
-            }) && version == 2
-            {
-                // Stock has sent `version 2` when it reads the configuration.
-                continue;
-            }
             compare(&subject.stage, &subject.question(version, ADVERTISE, &[]), &format!("v{version} {lines:?}"));
-        }
-        if !lines.iter().any(|line| {
-            line.contains("perhaps") || line.contains("maybe") || line.contains("soon") || line.contains("deep")
-        }) {
-            compare(&subject.stage, &subject.question(0, &[], &["0000"]), &format!("v0 duplex {lines:?}"));
-            compare(&subject.stage, &subject.question(2, &[], &["0000"]), &format!("v2 duplex {lines:?}"));
+            compare(
+                &subject.stage,
+                &subject.question(version, &[], &["0000"]),
+                &format!("v{version} duplex {lines:?}"),
+            );
         }
     }
 }
@@ -468,6 +458,10 @@ fn directories_that_can_not_be_served() {
     std::fs::create_dir(stage.path("folder")).unwrap();
     for name in ["none", "folder", "file", "text", "newer.git", "unsure.git", "empty.git", "empty", "a b", ""] {
         for version in [0, 1, 2] {
+            if name == "unsure.git" && version == 2 {
+                // Stock reads references later there, and fails later.
+                continue;
+            }
             for options in [ADVERTISE, &["--strict", "--advertise-refs"]] {
                 let mut question = subject.question(version, options, &[]);
                 question.repository = name.into();
