@@ -65,6 +65,10 @@ pub fn run(command: &UploadPack) -> ExitCode {
             eprintln!("fatal: {words}");
             ExitCode::from(FATAL)
         }
+        Err(Failure::Refused(words)) => {
+            eprintln!("error: {words}");
+            ExitCode::from(FATAL)
+        }
         Err(Failure::Write(error)) => error.end(),
     }
 }
@@ -73,6 +77,8 @@ pub fn run(command: &UploadPack) -> ExitCode {
 enum Failure {
     /// In Git's words.
     Fatal(String),
+    /// The same, where Git says `error: `.
+    Refused(String),
     /// The peer does not listen any more.
     Write(WriteError),
 }
@@ -138,6 +144,16 @@ impl Opened {
         })
     }
 
+    /// Git calls it an error, not fatal, when a want that is here is not granted.
+    fn failure(&self, words: String) -> Failure {
+        let refused = words.strip_prefix("git upload-pack: not our ref ");
+        let refused = refused.and_then(|id| ObjectId::from_hex(id.as_bytes()).ok());
+        match refused {
+            Some(id) if self.objects.number(&id).is_some() => Failure::Refused(words),
+            _ => Failure::Fatal(words),
+        }
+    }
+
     fn view(&self) -> View<'_> {
         View {
             refs: &self.refs,
@@ -180,7 +196,7 @@ fn serve(arguments: &Arguments) -> Result<(), Failure> {
                 Err(fault) => session.pack_failed(fault),
             },
             Event::End(None) => return Ok(()),
-            Event::End(Some(fault)) => return Err(Failure::Fatal(fault.detail)),
+            Event::End(Some(fault)) => return Err(opened.failure(fault.detail)),
         }
     }
 }

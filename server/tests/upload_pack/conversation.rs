@@ -144,6 +144,8 @@ fn split(mut bytes: &[u8]) -> (Vec<String>, Vec<u8>) {
             [1] | [2, ..] => {}
             // `sideband-all`: what would be a packet of its own.
             [1, rest @ ..] => packets.push(format!("band 1: {}", normalised(rest))),
+            // With `sideband-all` stock Git says on band 3 what we say in an `ERR` packet.
+            [3, rest @ ..] if pack.is_empty() => packets.push(format!("ERR {}", normalised(rest))),
             [3, rest @ ..] => packets.push(format!("band 3: {}", normalised(rest))),
             payload => packets.push(normalised(payload)),
         }

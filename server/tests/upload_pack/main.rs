@@ -2,9 +2,6 @@
 //!
 //! Every test runs both and compares: packets, objects, references, exit codes, error texts.
 
-mod clients;
 mod conversation;
 mod matrix;
-mod property;
 mod stage;
-mod transcripts;
