@@ -32,6 +32,11 @@ impl RefName {
         Ok(Self(name.into()))
     }
 
+    /// A name that a [`super::RefTable`] holds, and that was checked on its way in.
+    pub(super) fn taken_from_table(name: &BStr) -> Self {
+        Self(name.to_owned())
+    }
+
     /// The name's bytes.
     pub fn as_bstr(&self) -> &BStr {
         self.0.as_bstr()

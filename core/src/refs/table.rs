@@ -117,6 +117,14 @@ impl RefTable {
         self.entries.push(Entry { name_end: index_of(self.names.len()), peeled, symbolic, id: reference.id });
     }
 
+    /// The references as [`RefTable::new`] takes them, in name order.
+    pub fn to_refs(&self) -> Vec<Ref> {
+        let name = |name: &BStr| RefName::taken_from_table(name);
+        let to_ref =
+            |r: RefView<'_>| Ref { name: name(r.name), id: r.id, peeled: r.peeled, symbolic: r.symbolic.map(name) };
+        self.iter().map(to_ref).collect()
+    }
+
     /// How many references, `HEAD` not counted.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -139,6 +147,15 @@ impl RefTable {
             Head::Detached(id) => Some(*id),
             Head::Absent => None,
         }
+    }
+
+    /// Every object that a reference or a detached `HEAD` names, unsorted and with repetitions.
+    pub fn tips(&self) -> impl Iterator<Item = ObjectId> + '_ {
+        let detached = match self.head {
+            Head::Detached(id) => Some(id),
+            _ => None,
+        };
+        self.entries.iter().map(|entry| entry.id).chain(detached)
     }
 
     /// SHA-256 over the sorted references and `HEAD`: equal tables have equal digests, on every node.
@@ -204,12 +221,13 @@ impl RefTable {
         }
         hash.update(b" HEAD\n");
         for reference in self.iter() {
+            // A symbolic reference counts with its object too: its target may be hidden, and move unseen.
             if let Some(target) = reference.symbolic {
                 hash.update(b"ref: ");
                 hash.update(target.as_bytes());
-            } else {
-                hash.update(reference.id.as_slice());
+                hash.update(b" ");
             }
+            hash.update(reference.id.as_slice());
             hash.update(b" ");
             hash.update(reference.name.as_bytes());
             hash.update(b"\n");
