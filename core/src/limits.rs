@@ -192,3 +192,36 @@ const _: () = assert!(HTTP_CONNECTIONS_PER_ADDRESS_MAX < HTTP_CONNECTIONS_MAX);
 const _: () = assert!(REQUEST_BYTES_IN_FLIGHT_MAX > REQUEST_BYTES_MAX as u64);
 const _: () = assert!(PLANS_WAITING_PER_REPOSITORY_MAX < PLANS_WAITING_MAX);
 const _: () = assert!(ANSWER_BUFFER_BYTES >= PKT_LINE_BYTES_MAX);
+
+// The store.
+
+/// Bytes of one pack from an upstream. Larger than any repository that a host accepts. More: the ingest fails.
+pub const INGEST_PACK_BYTES_MAX: u64 = 64 << 30;
+/// Objects of one pack from an upstream; the Linux kernel has 11,000,000. An object costs about 150 bytes of memory while
+/// it is indexed. More: the ingest fails.
+pub const INGEST_OBJECTS_MAX: u32 = 32_000_000;
+/// Inflated bytes of one object. It is held in memory, with its base, on each indexing thread. Larger: the ingest fails.
+pub const INGEST_OBJECT_BYTES_MAX: u64 = 1 << 30;
+/// Inflated bytes of all objects of one pack: about an hour of a core, and ten times the Linux kernel. More: the ingest
+/// fails.
+pub const INGEST_INFLATED_BYTES_MAX: u64 = 1 << 40;
+/// Longest chain of deltas from an upstream: what a reader follows. Longer: the ingest fails.
+pub const INGEST_DELTA_DEPTH_MAX: u32 = DELTA_CHAIN_MAX as u32;
+/// Threads that index one pack. Several repositories are ingested at once, so one does not take all cores.
+pub const INGEST_THREADS_MAX: usize = 4;
+/// Cosmetic faults of one ingest that are kept by name; the others are counted.
+pub const VERIFY_FINDINGS_KEPT: usize = 16;
+/// Earlier generations whose tips stay servable, at most. Older: their tips are gone unless still reachable.
+pub const GENERATIONS_KEPT: usize = 16;
+/// For how long an earlier generation stays servable: a clone that was advertised it has this long to ask.
+pub const GENERATION_GRACE: Duration = Duration::from_secs(10 * 60);
+/// Bytes of a `generation` file: mostly symbolic references and packs. More: the generation counts as damaged.
+pub const GENERATION_FILE_BYTES_MAX: u64 = 64 << 20;
+/// Threads that open repositories when the store is opened.
+pub const STORE_OPENERS_MAX: usize = 8;
+/// Packs from which on a repository is consolidated whatever their sizes: each lookup asks every pack.
+pub const CONSOLIDATE_PACKS_MAX: usize = 16;
+/// Packs below which it never is: the two that a consolidation leaves, and a few small ones.
+pub const CONSOLIDATE_PACKS_MIN: usize = 5;
+/// In between, it is when the small packs together are more than this part of the two large ones.
+pub const CONSOLIDATE_SHARE: u64 = 4;

@@ -1,44 +1,62 @@
-//! The data directory: its lock, its repositories by internal id, the catalogue from path to id.
+//! Where things lie in the data directory.
+//!
+//! ```text
+//! DATA/lock                               one process at a time
+//! DATA/repositories/ID/path               the upstream path
+//! DATA/repositories/ID/objects/pack/      sealed packs, shared by all generations
+//! DATA/repositories/ID/generations/NAME/  one bare repository a publication
+//! DATA/repositories/ID/current            link to one of them: the publication
+//! DATA/repositories/ID/quarantine/N/      packs on their way in
+//! ```
 
-use super::MirroredRepository;
-use std::{io, path::Path, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 /// The internal name of a repository's directory. Never derived from a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RepositoryId(pub u64);
 
-/// Why the data directory could not be used.
-#[derive(Debug)]
-pub enum StoreError {
-    /// Another process holds the lock.
-    InUse,
-    /// The disk failed.
-    Io(io::Error),
-    /// What lies there is not ours or is damaged.
-    Damaged(String),
+impl fmt::Display for RepositoryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
 }
 
-/// One data directory, locked by this process.
-pub struct Store {}
+impl FromStr for RepositoryId {
+    type Err = ();
 
-impl Store {
-    /// Opens or creates `data`, takes its lock, sweeps what a crash left, loads every repository's newest generation.
-    pub fn open(_data: &Path) -> Result<Self, StoreError> {
-        unimplemented!()
+    fn from_str(name: &str) -> Result<Self, ()> {
+        let id = Self(u64::from_str_radix(name, 16).map_err(|_| ())?);
+        if id.to_string() == name { Ok(id) } else { Err(()) }
     }
+}
 
-    /// The mirrored repository of that upstream path (`team/app.git`), if there is one. Lock-free.
-    pub fn find(&self, _path: &str) -> Option<Arc<MirroredRepository>> {
-        unimplemented!()
-    }
+/// The places of one repository.
+#[derive(Clone, Debug)]
+pub(super) struct Paths {
+    pub root: PathBuf,
+    /// The upstream path.
+    pub path_file: PathBuf,
+    pub objects: PathBuf,
+    pub packs: PathBuf,
+    pub generations: PathBuf,
+    pub current: PathBuf,
+    pub quarantine: PathBuf,
+}
 
-    /// Creates an empty one (not served until its first publication), or gives the one that exists.
-    pub fn create(&self, _path: &str) -> Result<Arc<MirroredRepository>, StoreError> {
-        unimplemented!()
-    }
-
-    /// All of them.
-    pub fn all(&self) -> Vec<Arc<MirroredRepository>> {
-        unimplemented!()
+impl Paths {
+    pub fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            path_file: root.join("path"),
+            objects: root.join("objects"),
+            packs: root.join("objects/pack"),
+            generations: root.join("generations"),
+            current: root.join("current"),
+            quarantine: root.join("quarantine"),
+        }
     }
 }

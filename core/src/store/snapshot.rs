@@ -1,8 +1,26 @@
 //! A mirrored repository and its current snapshot.
+//!
+//! Reading is one atomic load. What changes the repository ([`MirroredRepository::publish`],
+//! [`MirroredRepository::consolidate`], [`MirroredRepository::expire`]) takes the writer's lock, which no reader meets.
 
-use super::{Generation, IngestLimits, Quarantine, RepositoryId, StoreError, Verified};
-use crate::{objects::Database, refs::RefTable};
-use std::{path::Path, sync::Arc};
+use super::{
+    Generation, IngestLimits, Quarantine, RepositoryId, StoreError, disk::Disk, layout::Paths, load::Found,
+    writer::Writer,
+};
+use crate::{
+    limits::{GENERATION_GRACE, GENERATIONS_KEPT},
+    objects::Database,
+    refs::RefTable,
+};
+use arc_swap::ArcSwapOption;
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 /// An immutable view of one repository. Readers hold it as long as they like; packs live until the last one goes.
 pub struct Snapshot {
@@ -12,46 +30,115 @@ pub struct Snapshot {
     pub refs: Arc<RefTable>,
     /// Earlier tables, newest first, whose tips are still servable (the last K generations within the grace period).
     pub recent: Vec<Arc<RefTable>>,
-    /// The objects.
+    /// The objects. Closed: whatever an object in here names is in here too.
     pub objects: Arc<Database>,
 }
 
+/// How long earlier generations stay servable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// How many generations before the current one at most.
+    pub generations: usize,
+    /// For how long after they were superseded.
+    pub grace: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { generations: GENERATIONS_KEPT, grace: GENERATION_GRACE }
+    }
+}
+
 /// One mirrored repository.
-pub struct MirroredRepository {}
+pub struct MirroredRepository {
+    id: RepositoryId,
+    path: String,
+    pub(super) paths: Paths,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) retention: Retention,
+    pub(super) current: ArcSwapOption<Snapshot>,
+    pub(super) damage: ArcSwapOption<String>,
+    writer: Mutex<Writer>,
+    quarantines: AtomicU64,
+}
 
 impl MirroredRepository {
+    /// Takes what opening found in the repository's directory.
+    pub(super) fn new(
+        id: RepositoryId,
+        path: String,
+        paths: Paths,
+        disk: Arc<dyn Disk>,
+        retention: Retention,
+        found: Found,
+    ) -> Self {
+        let mut repository = Self {
+            id,
+            path,
+            paths,
+            disk,
+            retention,
+            current: ArcSwapOption::empty(),
+            damage: ArcSwapOption::from_pointee(found.damage),
+            writer: Mutex::new(found.writer),
+            quarantines: AtomicU64::new(0),
+        };
+        if let Some(current) = found.current {
+            let recent =
+                repository.writer.get_mut().unwrap_or_else(PoisonError::into_inner).recent_tables(&current.refs);
+            repository.current.store(Some(Arc::new(Snapshot { recent, ..current })));
+        }
+        repository
+    }
+
     /// Its internal name.
     pub fn id(&self) -> RepositoryId {
-        unimplemented!()
+        self.id
     }
 
     /// Its path at the upstream, `team/app.git`.
     pub fn path(&self) -> &str {
-        unimplemented!()
+        &self.path
     }
 
     /// The published bare repository (the symbolic link).
     pub fn directory(&self) -> &Path {
-        unimplemented!()
+        &self.paths.current
     }
 
-    /// The current snapshot: one atomic load. `None` before the first publication.
+    /// The current snapshot: one atomic load. `None` before the first publication, and when what lies on disk is damaged
+    /// ([`MirroredRepository::damage`]).
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
-        unimplemented!()
+        self.current.load_full()
     }
 
-    /// Begins an ingest.
-    pub fn quarantine(&self, _limits: IngestLimits) -> Result<Quarantine, StoreError> {
-        unimplemented!()
+    /// What was found damaged when the repository was opened and has not been replaced by a publication since. With a
+    /// snapshot, an older generation is served; without one the repository has to be mirrored again.
+    pub fn damage(&self) -> Option<Arc<String>> {
+        self.damage.load_full()
     }
 
-    /// Makes a verified state durable and current. The one door to visibility.
-    pub fn publish(&self, _verified: Verified) -> Result<Arc<Snapshot>, StoreError> {
-        unimplemented!()
+    /// Begins an ingest. Several may be under way; each is verified against the snapshot of its beginning, and publishing
+    /// keeps that snapshot's packs.
+    pub fn quarantine(&self, limits: IngestLimits) -> Result<Quarantine, StoreError> {
+        self.lock_writer().check_usable()?;
+        Ok(Quarantine::begin(self.id, self.disk.clone(), self.next_quarantine(), self.snapshot(), limits)?)
     }
 
-    /// Merges packs when there are many; a new layout of the same generation. Tells whether anything changed.
-    pub fn consolidate(&self, _stop: &std::sync::atomic::AtomicBool) -> Result<bool, StoreError> {
-        unimplemented!()
+    /// A directory for packs on their way in that nobody has used since the start.
+    pub(super) fn next_quarantine(&self) -> PathBuf {
+        self.paths.quarantine.join(self.quarantines.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+
+    /// The state of the one who writes. A panic under the lock leaves it as of the last completed step, which is sound:
+    /// every step on disk leaves a whole repository.
+    pub(super) fn lock_writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for MirroredRepository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MirroredRepository").field("id", &self.id).field("path", &self.path).finish_non_exhaustive()
     }
 }

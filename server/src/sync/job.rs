@@ -1,11 +1,11 @@
 //! One question and one fetch, on the thread of a pool, from the upstream to the publication.
 
-use super::{Shared, driver::Event, seed::Seed};
-use crate::upstream::{Asked, Context, Have, Phase, Progress, UpstreamError};
+use super::{Shared, driver::Event};
+use crate::upstream::{Asked, Context, Phase, Progress, UpstreamError};
 use heliostat_core::{
     RepositoryPath,
     fault::Fault,
-    store::{IngestLimits, Snapshot, Store, StoreError, VerifyError},
+    store::{IngestLimits, StoreError, VerifyError},
     sync::Verdict,
 };
 use std::{
@@ -55,14 +55,12 @@ pub(super) fn fetch(
     events: &flume::Sender<Event>,
     path: &RepositoryPath,
     asked: Box<dyn Asked>,
-    progress: &Arc<Progress>,
+    progress: &Progress,
 ) {
     let mut report = Report { events, path, event: None };
     let started = Instant::now();
-    let context = Context { stop: shared.stop.clone(), progress: progress.clone() };
-    let verdict = match bring(&shared.store, path, asked, &context, None) {
-        Ok(snapshot) => {
-            let generation = snapshot.generation.n;
+    let verdict = match bring(shared, path, asked, progress) {
+        Ok(generation) => {
             let (bytes, elapsed) = (progress.bytes(), started.elapsed());
             tracing::info!(repository = %path, generation, bytes, ?elapsed, "synchronised");
             Verdict::Verified
@@ -73,38 +71,33 @@ pub(super) fn fetch(
     report.event = Some(Event::Finished { path: path.clone(), verdict });
 }
 
-/// From what the upstream told to the publication. What `seed` brings need not come from the upstream.
-pub(super) fn bring(
-    store: &Store,
+fn bring(
+    shared: &Shared,
     path: &RepositoryPath,
     asked: Box<dyn Asked>,
-    context: &Context,
-    seed: Option<&Seed>,
-) -> Result<Arc<Snapshot>, UpstreamError> {
-    let Context { stop, progress } = context;
-    let repository = store.create(path.as_str()).map_err(of_store)?;
-    let limits = LIMITS;
+    progress: &Progress,
+) -> Result<u64, UpstreamError> {
+    let repository = shared.store.create(path.as_str()).map_err(of_store)?;
+    let limits = IngestLimits::default();
     let mut quarantine = repository.quarantine(limits).map_err(of_store)?;
     let refs = asked.advertised().refs.clone();
-    let snapshot = repository.snapshot();
-    let planted = seed.map(|seed| seed.plant(&mut quarantine, context)).transpose()?;
-    let here = snapshot.as_ref().map(|snapshot| Have { refs: &snapshot.refs, objects: Some(&snapshot.objects) });
-    let have = planted.as_ref().map(|refs| Have { refs, objects: None }).or(here);
-    asked.fetch(have, &mut quarantine, limits.pack_bytes)?;
+    asked.fetch(repository.snapshot().as_deref(), &mut quarantine, limits.pack_bytes)?;
     progress.enter(Phase::Verifying);
-    let verified = quarantine.verify(refs.as_ref().clone(), stop).map_err(of_verify)?;
-    if stop.load(Relaxed) {
+    let verified = quarantine.verify(refs.as_ref().clone(), &shared.stop).map_err(of_verify)?;
+    if shared.stop.load(Relaxed) {
         return Err(UpstreamError::Stopped);
     }
     progress.enter(Phase::Publishing);
-    repository.publish(verified).map_err(of_store)
+    let findings = verified.findings();
+    if let Some(first) = findings.first.first() {
+        let (count, id, fault) = (findings.count, first.id, first.fault);
+        tracing::info!(repository = %path, count, %id, fault, "cosmetic faults in new objects, mirrored as they are");
+    }
+    let snapshot = repository.publish(verified, Instant::now()).map_err(of_store)?;
+    Ok(snapshot.generation.n)
 }
 
-/// What one pack may cost.
-const LIMITS: IngestLimits =
-    IngestLimits { pack_bytes: 256 << 30, objects: 500_000_000, object_bytes: 2 << 30, delta_depth: 4_095 };
-
-pub(super) fn of_store(error: StoreError) -> UpstreamError {
+fn of_store(error: StoreError) -> UpstreamError {
     UpstreamError::Ours(format!("{error:?}"))
 }
 

@@ -9,14 +9,11 @@
 mod driver;
 mod job;
 mod pool;
-mod seed;
 mod tidy;
 
-pub use seed::seed;
-
 use crate::{
-    config::Config,
-    upstream::{Context, Progress, Upstream, UpstreamError},
+    config::{self, Config},
+    upstream::{DirectoryUpstream, GitUpstream, Progress, Upstream},
 };
 use futures_channel::oneshot;
 use heliostat_core::{
@@ -25,7 +22,7 @@ use heliostat_core::{
     store::{Snapshot, Store},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -90,7 +87,18 @@ pub struct Threads {
 impl Syncs {
     /// Starts the threads. To be called before the shards exist, from a thread that is not pinned.
     pub fn start(config: Arc<Config>, store: Arc<Store>) -> Result<(Self, Threads), String> {
-        let upstream = seed::open(&config)?;
+        let upstream: Box<dyn Upstream> = match &config.upstream {
+            config::Upstream::Git { url, ca } => Box::new(GitUpstream::new(url, ca.as_deref())?),
+            config::Upstream::Directory(folder) => Box::new(DirectoryUpstream::new(folder, &config.node.data)?),
+        };
+        Self::start_with(config, store, upstream)
+    }
+
+    fn start_with(
+        config: Arc<Config>,
+        store: Arc<Store>,
+        upstream: Box<dyn Upstream>,
+    ) -> Result<(Self, Threads), String> {
         let shared = Arc::new(Shared {
             config,
             store,
@@ -121,18 +129,6 @@ impl Syncs {
     #[must_use]
     pub fn catalogue_is_read(&self) -> bool {
         self.shared.listed.load(Relaxed)
-    }
-
-    /// All repositories that are mirrored here, and those that the upstream lists and a rule mirrors. Asks the upstream,
-    /// on the calling thread.
-    pub fn repositories(&self) -> Result<BTreeSet<RepositoryPath>, UpstreamError> {
-        let shared = &self.shared;
-        let context = Context { stop: shared.stop.clone(), progress: Arc::default() };
-        let listed = shared.upstream.list(&context)?.unwrap_or_default();
-        let here = shared.store.all();
-        let here = here.iter().filter_map(|repository| repository.path().parse().ok());
-        let ruled = |path: &RepositoryPath| shared.config.rule(path.as_str()).is_some();
-        Ok(listed.into_iter().chain(here).filter(ruled).collect())
     }
 
     /// The syncs that are under way, in order of their paths.

@@ -8,11 +8,15 @@ mod conversation;
 mod haves;
 
 use super::{
-    Advertised, Asked, Context, Have, Phase, Upstream, UpstreamError,
+    Advertised, Asked, Context, Phase, Upstream, UpstreamError,
     transport::{BaseUrl, Patience, Session, tls_config},
 };
 use conversation::Conversation;
-use heliostat_core::{RepositoryPath, limits::UPSTREAM_REFS_BYTES_MAX, store::Quarantine};
+use heliostat_core::{
+    RepositoryPath,
+    limits::UPSTREAM_REFS_BYTES_MAX,
+    store::{Quarantine, Snapshot},
+};
 use rustls::ClientConfig;
 use std::{
     collections::HashSet,
@@ -97,7 +101,7 @@ impl Asked for AskedGit {
 
     fn fetch(
         mut self: Box<Self>,
-        have: Option<Have<'_>>,
+        have: Option<&Snapshot>,
         quarantine: &mut Quarantine,
         pack_bytes_max: u64,
     ) -> Result<(), UpstreamError> {

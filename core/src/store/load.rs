@@ -1,0 +1,136 @@
+//! Opening one repository's directory: the newest whole generation is taken, what a crash left is swept.
+//!
+//! Only names of our own making are swept, and only when the generation that `current` names is whole: when
+//! something is damaged, everything stays for whoever has to look at it.
+
+use super::{
+    Snapshot,
+    directory::{self, Loaded},
+    disk::{Disk, EntryKind},
+    layout::Paths,
+    record::{DirectoryName, is_pack_stem},
+    writer::{Retired, Writer},
+};
+use crate::{objects::Database, pack::SealedPack};
+use std::{
+    collections::HashSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// What lies in a repository's directory.
+pub(super) struct Found {
+    /// `recent` is still empty.
+    pub current: Option<Snapshot>,
+    pub writer: Writer,
+    pub damage: Option<String>,
+}
+
+/// Reads the directory. An error is one of reading the disk; damage is an answer.
+pub(super) fn load(disk: &dyn Disk, paths: &Paths) -> io::Result<Found> {
+    for entry in disk.list(&paths.quarantine)? {
+        disk.remove_tree(&paths.quarantine.join(&entry.name))?;
+    }
+    let mut names: Vec<DirectoryName> = Vec::new();
+    for entry in disk.list(&paths.generations)? {
+        match (entry.kind, entry.name.parse::<DirectoryName>()) {
+            (EntryKind::Directory, Ok(name)) => names.push(name),
+            _ => continue,
+        }
+    }
+    names.sort_by_key(|name| std::cmp::Reverse(name.layout));
+    let pointed = match disk.read_link(&paths.current) {
+        Ok(target) => target.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let layout_last = names.first().map_or(0, |name: &DirectoryName| name.layout);
+    let mut writer = Writer { layout_last, ..Writer::default() };
+    // Directories above the published one never became current; without a published one, none did.
+    let published = |name: &&DirectoryName| pointed.is_some_and(|pointed: DirectoryName| name.layout <= pointed.layout);
+    // A first publication that was cut short leaves one directory and no link. More of them had a link that was lost.
+    let mut damage = (pointed.is_none() && names.len() > 1).then(|| "the link `current` is missing".to_owned());
+    let mut current: Option<Snapshot> = None;
+    for name in names.iter().filter(published) {
+        let path = paths.generations.join(name.to_string());
+        let loaded = directory::load(disk, &path);
+        match (loaded, &current) {
+            (Ok(loaded), None) => match open_packs(paths, &loaded) {
+                Ok(packs) => {
+                    writer.current = Some((*name, path));
+                    current = Some(Snapshot {
+                        generation: name.generation,
+                        refs: Arc::new(loaded.refs),
+                        recent: Vec::new(),
+                        objects: Arc::new(Database::new(packs)),
+                    });
+                }
+                Err(reason) => {
+                    damage.get_or_insert(format!("{name}: {reason}"));
+                }
+            },
+            (Ok(loaded), Some(current)) => {
+                // Another epoch's objects need not be in this layout.
+                let known = name.generation == current.generation
+                    || name.generation.epoch != current.generation.epoch
+                    || writer.retired.iter().any(|retired| retired.name.generation == name.generation);
+                let table = (!known).then(|| Arc::new(loaded.refs));
+                writer.retired.push(Retired { name: *name, directory: path, since: None, table });
+            }
+            (Err(reason), None) => {
+                damage.get_or_insert(format!("{name}: {reason}"));
+            }
+            // An earlier one that is half removed, or rotten: not servable, and nobody will miss it.
+            (Err(_), Some(_)) => {
+                writer.retired.push(Retired { name: *name, directory: path, since: None, table: None });
+            }
+        }
+    }
+    if let Some(pointed) = pointed
+        && !names.contains(&pointed)
+    {
+        damage.get_or_insert(format!("{pointed}: the published directory is missing"));
+    }
+    if let Some(snapshot) = &current {
+        let epoch = snapshot.generation.epoch;
+        let of_epoch = names.iter().filter(|name| name.generation.epoch == epoch).map(|name| name.generation.n);
+        writer.n_last = of_epoch.max().unwrap_or(snapshot.generation.n);
+    }
+    if damage.is_none() {
+        let layout = current.iter().flat_map(|current| current.objects.packs());
+        sweep(disk, paths, &writer, &layout.map(|pack| pack.path().to_owned()).collect())?;
+    }
+    Ok(Found { current, writer, damage })
+}
+
+fn open_packs(paths: &Paths, loaded: &Loaded) -> Result<Vec<Arc<SealedPack>>, String> {
+    let open = |stem: &String| {
+        let path = paths.packs.join(format!("{stem}.pack"));
+        SealedPack::open(&path).map(Arc::new).map_err(|error| format!("{stem}: {error}"))
+    };
+    loaded.record.packs.iter().map(open).collect()
+}
+
+/// Removes directories that never became current and packs of no layout.
+fn sweep(disk: &dyn Disk, paths: &Paths, writer: &Writer, packs: &HashSet<PathBuf>) -> io::Result<()> {
+    let kept = |path: &Path| {
+        writer.current.iter().any(|(_, current)| current == path)
+            || writer.retired.iter().any(|retired| retired.directory == path)
+    };
+    for entry in disk.list(&paths.generations)? {
+        let path = paths.generations.join(&entry.name);
+        if entry.name.parse::<DirectoryName>().is_ok() && !kept(&path) {
+            disk.remove_tree(&path)?;
+        }
+    }
+    for entry in disk.list(&paths.packs)? {
+        let path = paths.packs.join(&entry.name);
+        let ours = matches!(path.extension().and_then(|e| e.to_str()), Some("pack" | "idx"))
+            && path.file_stem().and_then(|stem| stem.to_str()).is_some_and(is_pack_stem);
+        if ours && !packs.contains(&path.with_extension("pack")) {
+            disk.remove_file(&path)?;
+        }
+    }
+    super::disk::gone_is_fine(disk.remove_file(&paths.root.join("current.new")))
+}

@@ -1,0 +1,145 @@
+//! What the writer of one repository remembers between publications: earlier generations and packs on their way out.
+//!
+//! Nothing is removed by a destructor: a snapshot may end on a thread that serves. The writer looks, at each
+//! publication and expiry, whether a pack that left the layout still has readers.
+
+use super::{
+    Retention, StoreError,
+    disk::{Disk, gone_is_fine},
+    record::DirectoryName,
+};
+use crate::{pack::SealedPack, refs::RefTable};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+/// A generation's directory that is not current any more.
+pub(super) struct Retired {
+    pub name: DirectoryName,
+    pub directory: PathBuf,
+    /// When it was superseded; `None`: before this process began, so the grace counts from the first expiry.
+    pub since: Option<Instant>,
+    /// Its references, unless a later directory holds the same.
+    pub table: Option<Arc<RefTable>>,
+}
+
+/// The writer's memory.
+#[derive(Default)]
+pub(super) struct Writer {
+    /// The current directory, if anything is published.
+    pub current: Option<(DirectoryName, PathBuf)>,
+    /// The highest layout number ever seen here.
+    pub layout_last: u64,
+    /// The highest generation number ever seen in the current epoch.
+    pub n_last: u64,
+    /// Newest first.
+    pub retired: Vec<Retired>,
+    /// Packs that no layout holds any more, until their last reader is gone.
+    pub leaving: Vec<(PathBuf, Weak<SealedPack>)>,
+    /// Why nothing may be written any more: the disk is in a state that only a new start can read.
+    pub failed: Option<String>,
+    /// The repository has been removed.
+    pub removed: bool,
+}
+
+impl Writer {
+    /// Whether anything may still be written.
+    pub fn check_usable(&self) -> Result<(), StoreError> {
+        match &self.failed {
+            _ if self.removed => Err(StoreError::Removed),
+            Some(reason) => Err(StoreError::Failed(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// The tables whose tips are servable beside `current`, newest first, each once.
+    pub fn recent_tables(&self, current: &RefTable) -> Vec<Arc<RefTable>> {
+        let mut tables: Vec<Arc<RefTable>> = Vec::new();
+        for table in self.retired.iter().filter_map(|retired| retired.table.as_ref()) {
+            let known = |other: &RefTable| other.digest() == table.digest();
+            if !known(current) && !tables.iter().any(|other| known(other)) {
+                tables.push(table.clone());
+            }
+        }
+        tables
+    }
+
+    /// Takes out of `retired` what has had its time at `now`.
+    pub fn take_expired(&mut self, retention: Retention, now: Instant) -> Vec<Retired> {
+        let (mut tables, mut layouts) = (0, 0);
+        let (kept, expired) = std::mem::take(&mut self.retired).into_iter().partition(|retired| {
+            // Generations and mere layouts are counted apart, so that consolidation pushes no generation out.
+            let count = if retired.table.is_some() { &mut tables } else { &mut layouts };
+            *count += 1;
+            let age = retired.since.map_or_else(Default::default, |since| now.saturating_duration_since(since));
+            *count <= retention.generations && age < retention.grace
+        });
+        self.retired = kept;
+        for retired in &mut self.retired {
+            retired.since.get_or_insert(now);
+        }
+        expired
+    }
+
+    /// Removes the packs that left and that nobody reads any more. What cannot be removed is tried again next time.
+    pub fn remove_unread_packs(&mut self, disk: &dyn Disk) {
+        self.leaving.retain(|(path, pack)| pack.strong_count() > 0 || remove_pack(disk, path).is_err());
+    }
+}
+
+/// Removes a pack, its index first: a pack without index is nothing to Git.
+pub(super) fn remove_pack(disk: &dyn Disk, pack: &Path) -> io::Result<()> {
+    gone_is_fine(disk.remove_file(&pack.with_extension("idx")))?;
+    gone_is_fine(disk.remove_file(pack))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{refs::Head, store::Generation};
+    use std::time::Duration;
+
+    fn retired(n: u64, since: Option<Instant>, with_table: bool) -> Retired {
+        let name = DirectoryName { generation: Generation { epoch: 1, n }, layout: n };
+        let head = crate::ObjectId::from_bytes_or_panic(&[n as u8; 20]);
+        let table = with_table.then(|| Arc::new(RefTable::new(Vec::new(), Head::Detached(head))));
+        Retired { name, directory: PathBuf::new(), since, table }
+    }
+
+    #[test]
+    fn generations_leave_by_number_and_by_age() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let retention = Retention { generations: 2, grace: Duration::from_secs(60) };
+        let mut writer = Writer {
+            retired: vec![
+                retired(6, Some(at(50)), true),
+                retired(5, Some(at(40)), false),
+                retired(4, Some(at(30)), true),
+                retired(3, Some(at(20)), true),
+            ],
+            ..Writer::default()
+        };
+        let expired = |writer: &mut Writer, now| {
+            writer.take_expired(retention, now).iter().map(|r| r.name.layout).collect::<Vec<_>>()
+        };
+        assert_eq!(expired(&mut writer, at(50)), [3], "more than two generations");
+        assert_eq!(expired(&mut writer, at(89)), [0u64; 0]);
+        assert_eq!(expired(&mut writer, at(100)), [5, 4], "older than the grace");
+        assert_eq!(writer.recent_tables(&RefTable::empty()).len(), 1);
+        assert_eq!(expired(&mut writer, at(110)), [6]);
+    }
+
+    #[test]
+    fn what_was_there_before_the_start_gets_a_whole_grace() {
+        let start = Instant::now();
+        let retention = Retention { generations: 2, grace: Duration::from_secs(60) };
+        let mut writer = Writer { retired: vec![retired(1, None, true)], ..Writer::default() };
+        assert_eq!(writer.take_expired(retention, start).len(), 0);
+        assert_eq!(writer.take_expired(retention, start + Duration::from_secs(59)).len(), 0);
+        assert_eq!(writer.take_expired(retention, start + Duration::from_secs(60)).len(), 1);
+    }
+}
