@@ -49,7 +49,7 @@ pub(super) fn select(graph: &Graph<'_>, query: &Query) -> Result<Selected, ReadE
         for root in haves.trees {
             selection.mark_had(root)?;
         }
-        selection.mark_edges(&walk, &haves.commits)?;
+        selection.mark_edges(&walk, &haves.commits, query)?;
     }
     let mut named = NumberSet::new(end);
     for commit in &wanted.commits {
@@ -89,8 +89,7 @@ impl Selection<'_> {
     /// What the client has. Ids that are not here tell nothing.
     fn haves(&mut self, query: &Query) -> Result<Starts, ReadError> {
         let mut starts = Starts { commits: Vec::new(), trees: Vec::new() };
-        // The client has an unshallowed commit itself, but none of its parents (which the cut hides from this walk).
-        for id in query.haves.iter().chain(&query.boundary.unshallow) {
+        for id in &query.haves {
             let peeled = match self.history.peel(id) {
                 Ok(peeled) => peeled,
                 Err(ReadError::Missing(_)) => continue,
@@ -139,7 +138,16 @@ impl Selection<'_> {
     }
 
     /// Marks the trees of excluded parents of sent commits, and of the haves, as being at the client.
-    fn mark_edges(&mut self, walk: &Walk, haves: &[Number]) -> Result<(), ReadError> {
+    ///
+    /// So are unshallowed commits, but only those that the haves reach. (Stock Git takes all of them for being there; but
+    /// where dates lie, `deepen-since` may have drawn a boundary on which one commit hides another from the client.)
+    fn mark_edges(&mut self, walk: &Walk, haves: &[Number], query: &Query) -> Result<(), ReadError> {
+        for id in &query.boundary.unshallow {
+            let number = self.history.graph.objects.require(id)?;
+            if walk.is_excluded(number) && self.history.is_loaded(number) {
+                self.mark_had(self.history.tree(number))?;
+            }
+        }
         for commit in &walk.commits {
             for at in 0..self.history.parent_count(*commit) {
                 let parent = self.history.parent(*commit, at);

@@ -8,7 +8,8 @@ use heliostat_core::{
     pack::{Chunk, Emitter, Encoding, Framing, Plan, Spool, plan},
 };
 use std::{
-    collections::BTreeSet,
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
@@ -19,6 +20,7 @@ pub struct Served {
     pub objects: Database,
     pub grafts: BTreeSet<ObjectId>,
     pub folder: tempfile::TempDir,
+    clients: RefCell<HashMap<(Vec<ObjectId>, BTreeSet<ObjectId>), PathBuf>>,
 }
 
 /// What we would send.
@@ -35,7 +37,7 @@ impl Served {
         let objects = super::database(&repository);
         let grafts = std::fs::read_to_string(repository.join("shallow")).unwrap_or_default();
         let grafts = grafts.lines().map(id).collect();
-        Self { repository, objects, grafts, folder }
+        Self { repository, objects, grafts, folder, clients: RefCell::default() }
     }
 
     pub fn git(&self, args: &[&str]) -> String {
@@ -101,23 +103,31 @@ impl Served {
         String::from_utf8(listing).unwrap().lines().map(id).collect()
     }
 
-    /// A client that has what `haves` reach.
-    pub fn client(&self, haves: &[ObjectId], shallow: &BTreeSet<ObjectId>) -> PathBuf {
-        let client = tempfile::TempDir::new_in(self.folder.path()).unwrap().keep();
-        git(&client, &["init", "-q", "--bare"]);
-        if haves.is_empty() {
-            return client;
+    /// The objects of a client that has what `haves` reach; made once for each set of haves.
+    fn client_objects(&self, haves: &[ObjectId], shallow: &BTreeSet<ObjectId>) -> PathBuf {
+        let key = (haves.to_vec(), shallow.clone());
+        if let Some(client) = self.clients.borrow().get(&key) {
+            return client.clone();
         }
-        let query = Query { wants: haves.to_vec(), client_shallow: shallow.clone(), ..Query::default() };
-        let answer = self.answer(&query, Encoding { ofs_delta: true, thin_pack: false });
-        git_with(&client, &["index-pack", "--stdin"], &answer.pack);
-        client
+        let client = tempfile::TempDir::new_in(self.folder.path()).unwrap().keep();
+        bare(&client, "");
+        if !haves.is_empty() {
+            let query = Query { wants: haves.to_vec(), client_shallow: shallow.clone(), ..Query::default() };
+            let answer = self.answer(&query, Encoding { ofs_delta: true, thin_pack: false });
+            git_with(&client, &["index-pack", "--stdin"], &answer.pack);
+        }
+        let objects = client.join("objects");
+        self.clients.borrow_mut().insert(key, objects.clone());
+        objects
     }
 
     /// Checks an answer of ours against the client that asked: accepted, complete, and no object too few or too many.
     pub fn check(&self, query: &Query, encoding: Encoding) -> Answer {
         let answer = self.answer(query, encoding);
-        let client = self.client(&query.haves, &query.client_shallow);
+        let client = tempfile::TempDir::new_in(self.folder.path()).unwrap();
+        let borrowed = self.client_objects(&query.haves, &query.client_shallow);
+        bare(client.path(), &format!("{}\n", borrowed.display()));
+        let client = client.path();
         let mut shallow: BTreeSet<_> = query.client_shallow.iter().chain(&query.boundary.shallow).copied().collect();
         query.boundary.unshallow.iter().for_each(|id| _ = shallow.remove(id));
         shallow.extend(&self.grafts);
@@ -133,13 +143,22 @@ impl Served {
             args.push("--fix-thin");
         }
         let context = || format!("{query:?} {encoding:?} of {}", self.repository.display());
-        let (ok, _, errors) = try_git(&client, &args, &answer.pack);
+        let (ok, _, errors) = try_git(client, &args, &answer.pack);
         assert!(ok, "{errors} for {}", context());
         if !encoding.thin_pack {
             assert_eq!(ids_of(self.folder.path(), &answer.pack), answer.ids, "{}", context());
         }
         answer
     }
+}
+
+/// An empty bare repository that borrows objects.
+fn bare(directory: &Path, alternates: &str) {
+    for folder in ["objects/info", "refs"] {
+        std::fs::create_dir_all(directory.join(folder)).unwrap();
+    }
+    std::fs::write(directory.join("HEAD"), "ref: refs/heads/main\n").unwrap();
+    std::fs::write(directory.join("objects/info/alternates"), alternates).unwrap();
 }
 
 /// The whole answer, as pieces that keep the emitter's promises.
