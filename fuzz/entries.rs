@@ -6,16 +6,34 @@
 use heliostat::{
     config::{Config, Overrides},
     http::{body::Body, head::http_head},
+    upstream::{git::advertisement::Advertisement, transport},
 };
-use heliostat_core::{RepositoryPath, graph::Filter, refs::RefName};
+use heliostat_core::{
+    RepositoryPath,
+    graph::{Filter, Graph},
+    objects::Database,
+    pack::{self, Emitter, Spool},
+    protocol::{Event, Phase, Policy, Session, Version, View},
+    refs::{RefName, RefTable},
+    repository::{Environment, HiddenRefs, Repository},
+    wire::pktline::{self, Decoded},
+};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock, atomic::AtomicBool},
+};
 
 /// Name and function of every entry.
 pub const ENTRIES: &[(&str, fn(&[u8]))] = &[
     ("config", config),
     ("filter_spec", filter_spec),
     ("http_head", http_head_and_body),
+    ("pkt_line", pkt_line),
     ("ref_name", ref_name),
     ("repository_path", repository_path),
+    ("upstream_advertisement", upstream_advertisement),
+    ("v0_request", v0_request),
+    ("v2_request", v2_request),
 ];
 
 /// The configuration file.
@@ -73,4 +91,88 @@ pub fn repository_path(data: &[u8]) {
     assert!(!text.chars().any(char::is_control));
     assert!(text.split('/').all(|component| component != ".." && component != "." && !component.is_empty()));
     assert!(path.to_url_path().bytes().all(|b| b.is_ascii_graphic()));
+}
+
+/// pkt-lines. What is decoded is no longer than the input, and every step gets on.
+pub fn pkt_line(data: &[u8]) {
+    let mut rest = data;
+    while let Ok(Decoded::Complete { packet, consumed: used }) = pktline::decode(rest) {
+        assert!(used >= 4 && used <= rest.len());
+        if let pktline::Packet::Data(payload) = packet {
+            assert_eq!(payload.len() + 4, used);
+        }
+        rest = &rest[used..];
+    }
+}
+
+/// What an upstream says over HTTP: a response head, and the lines of an advertisement.
+pub fn upstream_advertisement(data: &[u8]) {
+    let _ = transport::Head::parse(data);
+    let (mut v2, mut v0) = (Advertisement::v2(), Advertisement::v0([&b"HEAD:refs/heads/main"[..]].into_iter()));
+    for line in data.split_inclusive(|&byte| byte == b'\n') {
+        if v2.take_v2(line).is_err() || v0.take_v0(line).is_err() {
+            return;
+        }
+    }
+    for advertised in [v2.finish(), v0.finish()].into_iter().flatten() {
+        assert!(advertised.refs.iter().all(|r| RefName::new(r.name).is_ok()));
+    }
+}
+
+/// Requests of protocol v0 and v1, in pieces, on one connection and stateless.
+pub fn v0_request(data: &[u8]) {
+    let version = if data.first().is_some_and(|byte| byte & 0x80 != 0) { Version::V1 } else { Version::V0 };
+    converse(version, data);
+}
+
+/// Requests of protocol v2.
+pub fn v2_request(data: &[u8]) {
+    converse(Version::V2, data);
+}
+
+/// A repository for the requests: made once a process.
+static REPOSITORY: LazyLock<(Database, RefTable)> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("r.git");
+    heliostat_testrepo::Spec::small(1).write(&path).expect("a generated repository");
+    let repository = Repository::open(&path, &Environment::isolated("/".into(), 0), true).expect("it opens");
+    let (objects, _) = repository.objects().expect("objects");
+    let table = repository.references(&HiddenRefs::default(), Some(&objects)).expect("references").table;
+    // The maps outlive the files' names.
+    drop(folder);
+    (objects, table)
+});
+
+/// The first byte chooses the phase and the size of the pieces. The conversation may take no more steps than its input
+/// has bytes to cause them, and every pack that it orders is made and sent whole.
+fn converse(version: Version, data: &[u8]) {
+    let Some((&choice, data)) = data.split_first() else { return };
+    let phase = if choice & 0x40 == 0 { Phase::Stateless } else { Phase::Duplex };
+    let (objects, refs) = &*REPOSITORY;
+    let (shallow, policy, stop) = (BTreeSet::new(), Policy::mirror("fuzz/1"), AtomicBool::new(false));
+    let view = View { refs, hidden: &[], recent: &[], objects, shallow: &shallow, policy: &policy, stop: &stop };
+    let mut session = Session::new(version, phase);
+    let mut steps = 0;
+    let mut pieces = data.chunks(usize::from(choice & 0x3f) + 1);
+    loop {
+        steps += 1;
+        assert!(steps < 10_000 + 8 * data.len(), "the conversation does not end");
+        match session.poll(&view) {
+            Event::Send(_) => {}
+            Event::NeedInput => match pieces.next() {
+                Some(piece) => session.receive(piece),
+                None => session.finish_input(),
+            },
+            Event::Pack(order) => {
+                let graph = Graph { objects, grafts: &shallow, stop: &stop };
+                let Ok(selected) = graph.select(&order.query) else { return };
+                let spool = Spool { directory: std::env::temp_dir() };
+                let plan = pack::plan(objects, &selected, order.encoding, &spool, &stop).expect("a plan");
+                let mut emitter = Emitter::new(Arc::new(plan), order.framing);
+                while emitter.next_chunk().expect("sound packs").is_some() {}
+                session.pack_sent();
+            }
+            Event::End(_) => return,
+        }
+    }
 }

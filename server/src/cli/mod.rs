@@ -3,6 +3,7 @@
 mod check_config;
 mod demo;
 mod serve;
+mod sync;
 mod upload_pack;
 
 use clap::{Parser, Subcommand};
@@ -20,6 +21,7 @@ struct Arguments {
 enum Command {
     CheckConfig(check_config::CheckConfig),
     Serve(Box<serve::Serve>),
+    Sync(Box<sync::Sync>),
     UploadPack(upload_pack::UploadPack),
     Demo(demo::Demo),
 }
@@ -30,6 +32,7 @@ pub fn run() -> ExitCode {
     match arguments.command {
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Sync(arguments) => sync::run(&arguments),
         Command::UploadPack(arguments) => upload_pack::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
     }

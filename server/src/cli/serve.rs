@@ -22,11 +22,7 @@ use crate::{
     },
     sync::{Syncs, Threads},
 };
-use heliostat_core::{
-    limits::DRAIN_TIME,
-    protocol::Policy,
-    store::{Retention, Store},
-};
+use heliostat_core::{limits::DRAIN_TIME, protocol::Policy, store::Store};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
@@ -319,8 +315,9 @@ fn load(node: Arc<Node>, events: flume::Sender<Event>) -> Result<(), String> {
 
 fn mirrors(config: &Arc<Config>) -> Result<(Mirrors, Threads), String> {
     let data = config.node.data.display();
-    let store = Store::open(&config.node.data, Retention::default())
-        .map_err(|error| format!("the data directory {data}: {error}"))?;
+    let retention = config.store.retention();
+    let store =
+        Store::open(&config.node.data, retention).map_err(|error| format!("the data directory {data}: {error}"))?;
     let store = Arc::new(store);
     let (syncs, threads) = Syncs::start(config.clone(), store.clone())?;
     Ok((Mirrors { store, syncs }, threads))

@@ -101,6 +101,14 @@ pub struct Store {
     pub grace: Duration,
 }
 
+impl Store {
+    /// The same for the store.
+    #[must_use]
+    pub fn retention(&self) -> heliostat_core::store::Retention {
+        heliostat_core::store::Retention { generations: self.generations_kept, grace: self.grace }
+    }
+}
+
 /// What flags and environment say, as written; each overrides the file.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {

@@ -1,11 +1,11 @@
 //! One question and one fetch, on the thread of a pool, from the upstream to the publication.
 
-use super::{Shared, driver::Event};
-use crate::upstream::{Asked, Context, Phase, Progress, UpstreamError};
+use super::{Shared, driver::Event, seed::Seed};
+use crate::upstream::{Asked, Context, Have, Phase, Progress, UpstreamError};
 use heliostat_core::{
     RepositoryPath,
     fault::Fault,
-    store::{IngestLimits, StoreError, VerifyError},
+    store::{IngestLimits, Snapshot, Store, StoreError, VerifyError},
     sync::Verdict,
 };
 use std::{
@@ -55,12 +55,14 @@ pub(super) fn fetch(
     events: &flume::Sender<Event>,
     path: &RepositoryPath,
     asked: Box<dyn Asked>,
-    progress: &Progress,
+    progress: &Arc<Progress>,
 ) {
     let mut report = Report { events, path, event: None };
     let started = Instant::now();
-    let verdict = match bring(shared, path, asked, progress) {
-        Ok(generation) => {
+    let context = Context { stop: shared.stop.clone(), progress: progress.clone() };
+    let verdict = match bring(&shared.store, path, asked, &context, None) {
+        Ok(snapshot) => {
+            let generation = snapshot.generation.n;
             let (bytes, elapsed) = (progress.bytes(), started.elapsed());
             tracing::info!(repository = %path, generation, bytes, ?elapsed, "synchronised");
             Verdict::Verified
@@ -71,20 +73,27 @@ pub(super) fn fetch(
     report.event = Some(Event::Finished { path: path.clone(), verdict });
 }
 
-fn bring(
-    shared: &Shared,
+/// From what the upstream told to the publication. What `seed` brings need not come from the upstream.
+pub(super) fn bring(
+    store: &Store,
     path: &RepositoryPath,
     asked: Box<dyn Asked>,
-    progress: &Progress,
-) -> Result<u64, UpstreamError> {
-    let repository = shared.store.create(path.as_str()).map_err(of_store)?;
+    context: &Context,
+    seed: Option<&Seed>,
+) -> Result<Arc<Snapshot>, UpstreamError> {
+    let Context { stop, progress } = context;
+    let repository = store.create(path.as_str()).map_err(of_store)?;
     let limits = IngestLimits::default();
     let mut quarantine = repository.quarantine(limits).map_err(of_store)?;
     let refs = asked.advertised().refs.clone();
-    asked.fetch(repository.snapshot().as_deref(), &mut quarantine, limits.pack_bytes)?;
+    let snapshot = repository.snapshot();
+    let planted = seed.map(|seed| seed.plant(&mut quarantine, context)).transpose()?;
+    let here = snapshot.as_ref().map(|snapshot| Have { refs: &snapshot.refs, objects: Some(&snapshot.objects) });
+    let have = planted.as_ref().map(|refs| Have { refs, objects: None }).or(here);
+    asked.fetch(have, &mut quarantine, limits.pack_bytes)?;
     progress.enter(Phase::Verifying);
-    let verified = quarantine.verify(refs.as_ref().clone(), &shared.stop).map_err(of_verify)?;
-    if shared.stop.load(Relaxed) {
+    let verified = quarantine.verify(refs.as_ref().clone(), stop).map_err(of_verify)?;
+    if stop.load(Relaxed) {
         return Err(UpstreamError::Stopped);
     }
     progress.enter(Phase::Publishing);
@@ -93,11 +102,10 @@ fn bring(
         let (count, id, fault) = (findings.count, first.id, first.fault);
         tracing::info!(repository = %path, count, %id, fault, "cosmetic faults in new objects, mirrored as they are");
     }
-    let snapshot = repository.publish(verified, Instant::now()).map_err(of_store)?;
-    Ok(snapshot.generation.n)
+    repository.publish(verified, Instant::now()).map_err(of_store)
 }
 
-fn of_store(error: StoreError) -> UpstreamError {
+pub(super) fn of_store(error: StoreError) -> UpstreamError {
     UpstreamError::Ours(format!("{error:?}"))
 }
 

@@ -9,11 +9,14 @@
 mod driver;
 mod job;
 mod pool;
+mod seed;
 mod tidy;
 
+pub use seed::seed;
+
 use crate::{
-    config::{self, Config},
-    upstream::{DirectoryUpstream, GitUpstream, Progress, Upstream},
+    config::Config,
+    upstream::{Context, Progress, Upstream, UpstreamError},
 };
 use futures_channel::oneshot;
 use heliostat_core::{
@@ -22,7 +25,7 @@ use heliostat_core::{
     store::{Snapshot, Store},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -87,18 +90,7 @@ pub struct Threads {
 impl Syncs {
     /// Starts the threads. To be called before the shards exist, from a thread that is not pinned.
     pub fn start(config: Arc<Config>, store: Arc<Store>) -> Result<(Self, Threads), String> {
-        let upstream: Box<dyn Upstream> = match &config.upstream {
-            config::Upstream::Git { url, ca } => Box::new(GitUpstream::new(url, ca.as_deref())?),
-            config::Upstream::Directory(folder) => Box::new(DirectoryUpstream::new(folder, &config.node.data)?),
-        };
-        Self::start_with(config, store, upstream)
-    }
-
-    fn start_with(
-        config: Arc<Config>,
-        store: Arc<Store>,
-        upstream: Box<dyn Upstream>,
-    ) -> Result<(Self, Threads), String> {
+        let upstream = seed::open(&config)?;
         let shared = Arc::new(Shared {
             config,
             store,
@@ -129,6 +121,18 @@ impl Syncs {
     #[must_use]
     pub fn catalogue_is_read(&self) -> bool {
         self.shared.listed.load(Relaxed)
+    }
+
+    /// All repositories that are mirrored here, and those that the upstream lists and a rule mirrors. Asks the upstream,
+    /// on the calling thread.
+    pub fn repositories(&self) -> Result<BTreeSet<RepositoryPath>, UpstreamError> {
+        let shared = &self.shared;
+        let context = Context { stop: shared.stop.clone(), progress: Arc::default() };
+        let listed = shared.upstream.list(&context)?.unwrap_or_default();
+        let here = shared.store.all();
+        let here = here.iter().filter_map(|repository| repository.path().parse().ok());
+        let ruled = |path: &RepositoryPath| shared.config.rule(path.as_str()).is_some();
+        Ok(listed.into_iter().chain(here).filter(ruled).collect())
     }
 
     /// The syncs that are under way, in order of their paths.

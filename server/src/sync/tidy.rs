@@ -56,6 +56,7 @@ fn run(shared: &Shared, published: &flume::Receiver<Arc<str>>) {
             }
         }
         if now >= expiry {
+            let _ = catch_unwind(AssertUnwindSafe(|| shared.store.expire(Instant::now())));
             expiry = now + EXPIRY_INTERVAL;
         }
     }

@@ -3,6 +3,7 @@
 //! An adapter answers three questions: which repositories are there, what are the references of one, and the objects that
 //! are missing here. It decides nothing: when to ask, what to believe and what to publish is `sync`'s business.
 
+pub mod bundle;
 mod directory;
 pub mod error;
 pub mod git;
@@ -16,8 +17,9 @@ pub use progress::{Phase, Progress};
 
 use heliostat_core::{
     ObjectId, RepositoryPath,
+    objects::Database,
     refs::RefTable,
-    store::{IngestError, Quarantine, Snapshot},
+    store::{IngestError, Quarantine},
 };
 use std::{
     io,
@@ -59,6 +61,15 @@ pub trait Upstream: Send + Sync {
     fn ask(&self, path: &RepositoryPath, context: &Context) -> Result<Box<dyn Asked>, UpstreamError>;
 }
 
+/// What is here already, whole: the history of these references.
+#[derive(Clone, Copy)]
+pub struct Have<'a> {
+    /// The references.
+    pub refs: &'a RefTable,
+    /// Their objects, where they can be walked.
+    pub objects: Option<&'a Database>,
+}
+
 /// A repository whose references the upstream has told, ready to give its objects.
 pub trait Asked: Send {
     /// What it told.
@@ -68,7 +79,7 @@ pub trait Asked: Send {
     /// nothing but being dropped.
     fn fetch(
         self: Box<Self>,
-        have: Option<&Snapshot>,
+        have: Option<Have<'_>>,
         quarantine: &mut Quarantine,
         pack_bytes_max: u64,
     ) -> Result<(), UpstreamError>;
@@ -85,7 +96,7 @@ fn shallow_upstream() -> UpstreamError {
 }
 
 /// Whose fault a pack's refusal is. A failure of the transport, if there was one, takes precedence over this.
-fn of_ingest(error: IngestError) -> UpstreamError {
+pub(crate) fn of_ingest(error: IngestError) -> UpstreamError {
     match error {
         IngestError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             UpstreamError::Broken("the pack ends early".into())

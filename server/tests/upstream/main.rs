@@ -5,5 +5,6 @@
 mod support;
 
 mod hostile;
+mod mirror;
 mod peer;
 mod refs;

@@ -6,7 +6,7 @@
 
 mod listing;
 
-use super::{Advertised, Asked, Context, Phase, Upstream, UpstreamError};
+use super::{Advertised, Asked, Context, Have, Phase, Upstream, UpstreamError};
 use arc_swap::ArcSwap;
 use heliostat_core::{
     ObjectId, RepositoryPath,
@@ -15,7 +15,7 @@ use heliostat_core::{
     pack::{self, Chunk, Emitter, Encoding, Framing, PlanError, Spool},
     refs::{Head, Ref, RefName, RefTable},
     repository::{Environment, HiddenRefs, OpenError, Repository},
-    store::{Quarantine, Snapshot},
+    store::Quarantine,
 };
 use listing::Listing;
 use std::{
@@ -49,6 +49,12 @@ impl DirectoryUpstream {
         let environment = Environment::isolated(root.clone(), rustix::process::geteuid().as_raw());
         let spool = Spool { directory: spool.to_owned() };
         Ok(Self { root, spool, environment, listing: ArcSwap::default() })
+    }
+
+    /// One repository outside of any folder, bare or not: a seed.
+    pub fn open_repository(directory: &Path, spool: &Path, context: &Context) -> Result<Box<dyn Asked>, UpstreamError> {
+        let environment = Environment::isolated(directory.to_owned(), rustix::process::geteuid().as_raw());
+        open(directory, false, &environment, &Spool { directory: spool.to_owned() }, context)
     }
 
     fn directory_of(&self, path: &RepositoryPath) -> Result<PathBuf, UpstreamError> {
@@ -93,14 +99,23 @@ impl Upstream for DirectoryUpstream {
 
     fn ask(&self, path: &RepositoryPath, context: &Context) -> Result<Box<dyn Asked>, UpstreamError> {
         context.progress.enter(Phase::Asking);
-        let directory = self.directory_of(path)?;
-        let repository = Repository::open(&directory, &self.environment, true).map_err(of_open)?;
-        if !repository.shallow().map_err(of_open)?.is_empty() {
-            return Err(super::shallow_upstream());
-        }
-        let advertised = read_references(&repository)?;
-        Ok(Box::new(AskedDirectory { repository, spool: self.spool.clone(), advertised, context: context.clone() }))
+        open(&self.directory_of(path)?, true, &self.environment, &self.spool, context)
     }
+}
+
+fn open(
+    directory: &Path,
+    strict: bool,
+    environment: &Environment,
+    spool: &Spool,
+    context: &Context,
+) -> Result<Box<dyn Asked>, UpstreamError> {
+    let repository = Repository::open(directory, environment, strict).map_err(of_open)?;
+    if !repository.shallow().map_err(of_open)?.is_empty() {
+        return Err(super::shallow_upstream());
+    }
+    let advertised = read_references(&repository)?;
+    Ok(Box::new(AskedDirectory { repository, spool: spool.clone(), advertised, context: context.clone() }))
 }
 
 struct AskedDirectory {
@@ -117,7 +132,7 @@ impl Asked for AskedDirectory {
 
     fn fetch(
         self: Box<Self>,
-        have: Option<&Snapshot>,
+        have: Option<Have<'_>>,
         quarantine: &mut Quarantine,
         pack_bytes_max: u64,
     ) -> Result<(), UpstreamError> {
@@ -134,7 +149,7 @@ impl Asked for AskedDirectory {
         for complaint in complaints {
             tracing::warn!(upstream = %self.repository.git_dir().display(), complaint);
         }
-        let haves = have.map(|snapshot| common(&snapshot.refs, &objects)).unwrap_or_default();
+        let haves = have.map(|have| common(have.refs, &objects)).unwrap_or_default();
         let query = Query { wants, haves, ..Query::default() };
         let graph = Graph { objects: &objects, grafts: &BTreeSet::new(), stop };
         let selected = graph.select(&query).map_err(of_read)?;

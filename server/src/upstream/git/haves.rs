@@ -10,13 +10,12 @@
 //! 3. It does not know one of them (forced): walk our history, newest first, until it knows enough.
 
 use super::conversation::{Conversation, Round, TakePack};
-use crate::upstream::{UpstreamError, tips_of};
+use crate::upstream::{Have, UpstreamError, tips_of};
 use heliostat_core::{
     ObjectId,
     limits::{UPSTREAM_NEGOTIATED_HAVES_MAX, UPSTREAM_TIP_HAVES_MAX},
     objects::{Database, Reader},
     refs::{Head, RefTable},
-    store::Snapshot,
 };
 use std::{
     cell::RefCell,
@@ -67,7 +66,7 @@ pub(super) fn fetch(
     conversation: &mut Conversation,
     wants: &[ObjectId],
     theirs: &RefTable,
-    have: Option<&Snapshot>,
+    have: Option<Have<'_>>,
     stop: &AtomicBool,
     take: &mut TakePack<'_>,
 ) -> Result<(), UpstreamError> {
@@ -78,7 +77,7 @@ pub(super) fn fetch(
         Err(error) => Err(error),
     };
     let Some(have) = have else { return last_round(fetch.round(&[], true, take)) };
-    let Tips { moved, common } = Tips::compare(&have.refs, theirs);
+    let Tips { moved, common } = Tips::compare(have.refs, theirs);
     if moved.is_empty() && !common.is_empty() {
         return last_round(fetch.round(&common, true, take));
     }
@@ -92,23 +91,30 @@ pub(super) fn fetch(
             return last_round(fetch.round(&all, true, take));
         }
     }
-    walk(&mut fetch, have, &common, stop, take)
+    match have.objects {
+        Some(objects) => walk(&mut fetch, have.refs, objects, &common, stop, take),
+        None => {
+            let all: Vec<_> = moved.into_iter().chain(common).collect();
+            last_round(fetch.round(&all, true, take))
+        }
+    }
 }
 
 /// Tells our commits newest first, in growing rounds, until the upstream is ready or has heard enough.
 fn walk(
     fetch: &mut super::conversation::Fetch<'_>,
-    have: &Snapshot,
+    refs: &RefTable,
+    database: &Database,
     common: &[ObjectId],
     stop: &AtomicBool,
     take: &mut TakePack<'_>,
 ) -> Result<(), UpstreamError> {
-    let objects = Objects { database: &have.objects, reader: RefCell::new(Reader::new()) };
+    let objects = Objects { database, reader: RefCell::new(Reader::new()) };
     let mut graph = gix_negotiate::Graph::new(&objects, None);
     let mut negotiator = gix_negotiate::Algorithm::Consecutive.into_negotiator();
     let ours = |error: gix_error::Error| UpstreamError::Ours(format!("negotiation: {error:?}"));
     let common: HashSet<_> = common.iter().collect();
-    for reference in have.refs.iter().take(UPSTREAM_NEGOTIATED_HAVES_MAX) {
+    for reference in refs.iter().take(UPSTREAM_NEGOTIATED_HAVES_MAX) {
         let tip = reference.peeled.unwrap_or(reference.id);
         if !objects.is_commit(&tip) {
             continue;

@@ -8,15 +8,11 @@ mod conversation;
 mod haves;
 
 use super::{
-    Advertised, Asked, Context, Phase, Upstream, UpstreamError,
+    Advertised, Asked, Context, Have, Phase, Upstream, UpstreamError,
     transport::{BaseUrl, Patience, Session, tls_config},
 };
 use conversation::Conversation;
-use heliostat_core::{
-    RepositoryPath,
-    limits::UPSTREAM_REFS_BYTES_MAX,
-    store::{Quarantine, Snapshot},
-};
+use heliostat_core::{RepositoryPath, limits::UPSTREAM_REFS_BYTES_MAX, store::Quarantine};
 use rustls::ClientConfig;
 use std::{
     collections::HashSet,
@@ -101,7 +97,7 @@ impl Asked for AskedGit {
 
     fn fetch(
         mut self: Box<Self>,
-        have: Option<&Snapshot>,
+        have: Option<Have<'_>>,
         quarantine: &mut Quarantine,
         pack_bytes_max: u64,
     ) -> Result<(), UpstreamError> {

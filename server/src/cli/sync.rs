@@ -1,0 +1,207 @@
+//! `heliostat sync`: brings repositories up to date now, through the running node or, where none runs, by itself.
+//!
+//! Exit codes: 0 all are current; 1 some are not, each named on standard error; 2 mistakes in the configuration or in how
+//! the command was called.
+
+mod node;
+mod progress;
+
+use crate::{
+    config::{Config, Overrides},
+    sync::{Confirmed, Syncs, seed},
+    upstream::{Context, Phase},
+};
+use futures_lite::future::block_on;
+use heliostat_core::{
+    RepositoryPath,
+    store::{Snapshot, Store, StoreError},
+};
+use progress::Display;
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+/// What the threads of synchronisation get to end.
+const END_TIME: Duration = Duration::from_secs(5);
+
+/// Bring repositories up to date now; all of them if none is named
+#[derive(Debug, clap::Args)]
+pub struct Sync {
+    /// Paths of repositories, as in `team/app.git`
+    #[arg(value_name = "REPO")]
+    repositories: Vec<RepositoryPath>,
+    /// Take the bulk of one repository from a bundle or a repository on disk, and only the rest from the upstream
+    #[arg(long, value_name = "BUNDLE|DIR")]
+    from: Option<PathBuf>,
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "HELIOSTAT_CONFIG")]
+    config: Option<PathBuf>,
+    /// What to mirror: an http(s) URL or a folder of bare repositories
+    #[arg(long, value_name = "URL", env = "HELIOSTAT_UPSTREAM")]
+    upstream: Option<String>,
+    /// What kind of upstream it is: git or directory; may be left out
+    #[arg(long, value_name = "KIND", env = "HELIOSTAT_KIND")]
+    kind: Option<String>,
+    /// Where the mirrored repositories are kept (default: ./heliostat-data)
+    #[arg(long, value_name = "DIR", env = "HELIOSTAT_DATA")]
+    data: Option<String>,
+    /// Where the running node serves the admin API (default: 127.0.0.1:9090)
+    #[arg(long, value_name = "ADDR", env = "HELIOSTAT_ADMIN_LISTEN")]
+    admin_listen: Option<String>,
+    /// Which repositories of a git upstream to mirror; may be repeated
+    #[arg(long = "mirror", value_name = "PATTERN", env = "HELIOSTAT_MIRROR", value_delimiter = ',')]
+    mirrors: Vec<String>,
+}
+
+/// What came of one repository: words for success, or for what went wrong.
+type Outcome = Result<String, String>;
+
+/// Runs to the end.
+pub fn run(arguments: &Sync) -> ExitCode {
+    let config = match configuration(arguments) {
+        Ok(config) => Arc::new(config),
+        Err(words) => return usage(&words),
+    };
+    if arguments.from.is_some() && arguments.repositories.len() != 1 {
+        return usage(&["--from seeds one repository: name it".into()]);
+    }
+    match Store::open(&config.node.data, config.store.retention()) {
+        Ok(store) => alone(arguments, &config, Arc::new(store)),
+        Err(StoreError::InUse) => beside_a_node(arguments, &config),
+        Err(error) => {
+            eprintln!("heliostat: the data directory {}: {error}", config.node.data.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn configuration(arguments: &Sync) -> Result<Config, Vec<String>> {
+    let text = match &arguments.config {
+        Some(file) => std::fs::read_to_string(file).map_err(|error| vec![format!("{}: {error}", file.display())])?,
+        None => String::new(),
+    };
+    let mut overrides = Overrides {
+        upstream: arguments.upstream.clone(),
+        kind: arguments.kind.clone(),
+        data: arguments.data.clone(),
+        admin_listen: arguments.admin_listen.clone(),
+        mirrors: arguments.mirrors.clone(),
+        ..Overrides::default()
+    };
+    if arguments.config.is_none() && overrides.mirrors.is_empty() {
+        // Who names repositories on the command line has said what to mirror.
+        overrides.mirrors = arguments.repositories.iter().map(ToString::to_string).collect();
+    }
+    Config::load(&text, &overrides).map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+}
+
+fn usage(words: &[String]) -> ExitCode {
+    for line in words {
+        eprintln!("heliostat: {line}");
+    }
+    ExitCode::from(2)
+}
+
+/// No node runs: the work is done here.
+fn alone(arguments: &Sync, config: &Arc<Config>, store: Arc<Store>) -> ExitCode {
+    if let (Some(source), [path]) = (&arguments.from, arguments.repositories.as_slice()) {
+        return conclude([(path.clone(), seeded(config, &store, path, source))]);
+    }
+    let (syncs, threads) = match Syncs::start(config.clone(), store) {
+        Ok(started) => started,
+        Err(error) => return usage(&[error]),
+    };
+    let paths = if arguments.repositories.is_empty() {
+        match syncs.repositories() {
+            Ok(paths) => paths.into_iter().collect(),
+            Err(error) => {
+                eprintln!("heliostat: {error}");
+                threads.stop(END_TIME);
+                return ExitCode::FAILURE;
+            }
+        }
+    } else {
+        arguments.repositories.clone()
+    };
+    let answers: Vec<_> = paths.into_iter().map(|path| (syncs.confirm(path.as_str()), path)).collect();
+    let display = Display::start({
+        let syncs = syncs.clone();
+        move || syncs.activities()
+    });
+    let outcomes = answers.into_iter().map(|(answer, path)| {
+        let outcome = match block_on(answer) {
+            Ok(confirmed) => outcome(confirmed),
+            Err(_) => Err("interrupted".into()),
+        };
+        (path, outcome)
+    });
+    let outcomes: Vec<_> = outcomes.collect();
+    display.end();
+    threads.stop(END_TIME);
+    conclude(outcomes)
+}
+
+fn seeded(config: &Config, store: &Store, path: &RepositoryPath, source: &std::path::Path) -> Outcome {
+    let context = Context { stop: Arc::default(), progress: Arc::default() };
+    let display = Display::start({
+        let activity = crate::sync::Activity { path: path.clone(), progress: context.progress.clone() };
+        move || match activity.progress.phase() {
+            Phase::Done => Vec::new(),
+            _ => vec![activity.clone()],
+        }
+    });
+    let result = seed(config, store, path, source, &context);
+    display.end();
+    result.map(|snapshot| described(&snapshot)).map_err(|error| error.to_string())
+}
+
+fn outcome(confirmed: Confirmed) -> Outcome {
+    match confirmed {
+        Confirmed::Current(snapshot) => Ok(described(&snapshot)),
+        Confirmed::Stale(_, fault) => Err(format!("not brought up to date: {fault}")),
+        Confirmed::NotFound => Err("not found: the upstream has no such repository, or no rule mirrors it".into()),
+        Confirmed::Denied(status) => Err(format!("the upstream refuses access ({status})")),
+        Confirmed::Unsupported(fault) | Confirmed::Unavailable(fault) => Err(fault.to_string()),
+    }
+}
+
+fn described(snapshot: &Snapshot) -> String {
+    format!("current, generation {}, {} references", snapshot.generation.n, snapshot.refs.len())
+}
+
+/// A node runs on the data directory: it is asked to do the work.
+fn beside_a_node(arguments: &Sync, config: &Config) -> ExitCode {
+    let address = config.admin.listen;
+    if arguments.from.is_some() {
+        eprintln!("heliostat: a node runs on {}: stop it to seed a repository from disk", config.node.data.display());
+        return ExitCode::FAILURE;
+    }
+    if arguments.repositories.is_empty() {
+        eprintln!(
+            "heliostat: a node runs on {} and compares all its repositories at its interval: name those to bring up to date now",
+            config.node.data.display()
+        );
+        return ExitCode::from(2);
+    }
+    let display = Display::waiting(&format!("the node at {address} is at work"));
+    let outcomes: Vec<_> = arguments
+        .repositories
+        .iter()
+        .map(|path| (path.clone(), node::sync(address, config.admin.token.as_deref(), path)))
+        .collect();
+    display.end();
+    conclude(outcomes)
+}
+
+/// Prints what came of each.
+fn conclude(outcomes: impl IntoIterator<Item = (RepositoryPath, Outcome)>) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for (path, outcome) in outcomes {
+        match outcome {
+            Ok(words) => println!("{path}: {words}"),
+            Err(words) => {
+                eprintln!("{path}: {words}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    code
+}
