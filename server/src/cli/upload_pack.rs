@@ -23,7 +23,7 @@ use output::{Output, WriteError};
 use std::{
     collections::BTreeSet,
     ffi::OsString,
-    io::{self, Read},
+    io::{self, Read, Write},
     path::PathBuf,
     process::ExitCode,
     sync::atomic::AtomicBool,
@@ -62,11 +62,11 @@ pub fn run(command: &UploadPack) -> ExitCode {
     match serve(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Fatal(words)) => {
-            eprintln!("fatal: {words}");
+            complain(&format!("fatal: {words}"));
             ExitCode::from(FATAL)
         }
         Err(Failure::Refused(words)) => {
-            eprintln!("error: {words}");
+            complain(&format!("error: {words}"));
             ExitCode::from(FATAL)
         }
         Err(Failure::Write(error)) => error.end(),
@@ -86,7 +86,7 @@ enum Failure {
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         if let OpenError::Configuration(ConfigurationError::BadOverride(words)) = error {
-            eprintln!("error: {words}");
+            complain(&format!("error: {words}"));
             return Self::Fatal("unable to parse command-line config".into());
         }
         Self::Fatal(error.to_string())
@@ -121,13 +121,13 @@ impl Opened {
         let service = Service::from_configuration(repository.configuration(), environment, agent)
             .map_err(|error| Failure::Fatal(error.to_string()))?;
         for key in &service.ignored {
-            eprintln!("warning: {key} is not honoured");
+            complain(&format!("warning: {key} is not honoured"));
         }
         let (objects, complaints) = repository.objects()?;
         let references = repository.references(&service.hidden_refs, Some(&objects))?;
         let borrowed = &repository.object_directories().complaints;
         for complaint in borrowed.iter().chain(&complaints).chain(&references.complaints) {
-            eprintln!("{complaint}");
+            complain(complaint);
         }
         let shallow = repository.shallow()?;
         let mut policy = service.policy.clone();
@@ -199,6 +199,12 @@ fn serve(arguments: &Arguments) -> Result<(), Failure> {
             Event::End(Some(fault)) => return Err(opened.failure(fault.detail)),
         }
     }
+}
+
+/// One line on standard error, in one piece: the client writes to the same terminal.
+fn complain(line: &str) {
+    // Nobody is left to tell if that fails.
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// The highest version that is named among `GIT_PROTOCOL`'s colon-separated keys and is known.

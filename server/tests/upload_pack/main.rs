@@ -2,6 +2,8 @@
 //!
 //! Every test runs both and compares: packets, objects, references, exit codes, error texts.
 
+mod clients;
 mod conversation;
 mod matrix;
 mod stage;
+mod transcripts;

@@ -62,7 +62,7 @@ impl WriteError {
         // `os error N` is no part of what Git says.
         let words = self.0.to_string();
         let words = words.split(" (os error").next().unwrap_or_default();
-        eprintln!("fatal: write error: {words}");
+        super::complain(&format!("fatal: write error: {words}"));
         ExitCode::from(super::FATAL)
     }
 }

@@ -1,7 +1,7 @@
 //! Making and sending the pack that the session orders.
 
 use super::{
-    Opened,
+    Opened, complain,
     deadline::Deadline,
     output::{Output, WriteError},
 };
@@ -119,7 +119,7 @@ fn make_from(objects: &Database, order: &PackOrder, opened: &Opened) -> Result<P
 fn failed(order: &PackOrder, output: &mut Output, words: &str) -> Result<Fault, WriteError> {
     say(order, output, &format!("fatal: {words}\n"))?;
     output.flush()?;
-    eprintln!("error: git upload-pack: git-pack-objects died with error.");
+    complain("error: git upload-pack: git-pack-objects died with error.");
     Ok(Fault::ours(ABORTED, format!("git upload-pack: {ABORTED}")))
 }
 
