@@ -182,19 +182,21 @@ fn comparable(mut transcript: Transcript, stock: &Transcript) -> Transcript {
 }
 
 /// Puts shallow-info before wanted-refs, and the lines of both in order: stock Git writes them as its tables have them.
-fn sections_in_order(packets: &mut [String]) {
+fn sections_in_order(packets: &mut Vec<String>) {
     let name = |line: &String| line.strip_prefix("1|").unwrap_or(line).to_owned();
-    let mut at = 0;
-    while at < packets.len() {
-        let start = at;
-        if name(&packets[start]) == "wanted-refs"
+    let mut start = 0;
+    while let Some(line) = packets.get(start) {
+        if name(line) == "wanted-refs"
             && let Some(end) = packets[start..].iter().position(|line| line == "0001").map(|end| start + end)
             && packets.get(end + 1).is_some_and(|line| name(line) == "shallow-info")
-            && let Some(next) = packets[end + 1..].iter().position(|line| line == "0001")
         {
-            packets[start..=end + 1 + next].rotate_left(end + 1 - start);
+            match packets[end + 1..].iter().position(|line| line == "0001") {
+                Some(next) => packets[start..=end + 1 + next].rotate_left(end + 1 - start),
+                // It died of the boundary: there is no wanted-refs where shallow-info comes first.
+                None => _ = packets.drain(start..=end),
+            }
         }
-        at += 1;
+        start += 1;
     }
     for run in packets.chunk_by_mut(|a, b| {
         let shallow = |line: &String| name(line).starts_with("shallow ") || name(line).starts_with("unshallow ");

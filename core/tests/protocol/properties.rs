@@ -1,7 +1,7 @@
 //! What holds for all inputs: how they are cut does not matter, and nothing makes the machine panic or never end.
 
 use crate::{
-    dialogue::{encode, run},
+    dialogue::{Setting, encode, run},
     fixture::Fixture,
 };
 use heliostat_core::{
@@ -109,6 +109,114 @@ proptest! {
             for phase in PHASES {
                 run(&FIXTURE, &Policy::mirror("mirror"), version, phase, &input, piece);
             }
+        }
+    }
+}
+
+/// Some of these, in some order.
+fn some(of: &'static [&'static str], most: usize) -> impl Strategy<Value = Vec<&'static str>> {
+    prop::collection::vec(prop::sample::select(of), 0..=most)
+}
+
+const TIPS: &[&str] = &["c12", "s4", "tag", "nested", "c4", "s2"];
+/// Commits alone: how often others are acknowledged when they are repeated is one of the differences.
+const HAVES: &[&str] = &[
+    "c1",
+    "c2",
+    "c3",
+    "c4",
+    "c6",
+    "c8",
+    "c10",
+    "c11",
+    "c12",
+    "s1",
+    "s3",
+    "s4",
+    "lost",
+    "lost-parent",
+    "none",
+    "other",
+];
+const SHALLOWS: &[&str] = &["c2", "c5", "c9", "c11", "s2", "s4", "lost", "none"];
+const BOUNDARIES: &[&str] = &[
+    "",
+    "",
+    "deepen 1",
+    "deepen 2",
+    "deepen 5",
+    "deepen 2147483647",
+    "deepen-since 1600003450",
+    "deepen-since 1600009500",
+    "deepen-not side",
+    "deepen-not light",
+    "deepen-not light\ndeepen-since 1600005500",
+];
+const ACKS: &[&str] = &["", " multi_ack", " multi_ack_detailed", " multi_ack_detailed no-done"];
+
+fn spelled(words: &[&str], before: &str) -> String {
+    let marked = |mark: &&str| match *mark {
+        "none" => format!("{before}1111111111111111111111111111111111111111\n"),
+        "other" => format!("{before}2222222222222222222222222222222222222222\n"),
+        mark => format!("{before}{{{mark}}}\n"),
+    };
+    words.iter().map(marked).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn sound_requests_of_v2_are_answered_as_stock_git_does(
+        wants in some(TIPS, 3),
+        haves in some(HAVES, 6),
+        shallows in some(SHALLOWS, 2),
+        boundary in prop::sample::select(BOUNDARIES),
+        relative in any::<bool>(),
+        done in any::<bool>(),
+        wait in prop::bool::weighted(0.1),
+        banded in any::<bool>(),
+        by_name in prop::bool::weighted(0.3),
+    ) {
+        let when = |condition, line: &'static str| if condition { line } else { "" };
+        let request = [
+            "command=fetch\n0001\nno-progress\n",
+            when(banded, "sideband-all\n"),
+            &spelled(&wants, "want "),
+            when(by_name, "want-ref refs/heads/side\n"),
+            &spelled(&shallows, "shallow "),
+            boundary,
+            when(relative && boundary.starts_with("deepen "), "\ndeepen-relative"),
+            "\n",
+            when(wait, "wait-for-done\n"),
+            &spelled(&haves, "have "),
+            when(done, "done\n"),
+            "0000",
+        ]
+        .concat();
+        Setting::everything(&FIXTURE).check(Version::V2, Phase::Stateless, &request);
+    }
+
+    #[test]
+    fn sound_requests_of_v0_are_answered_as_stock_git_does(
+        wants in prop::collection::vec(prop::sample::select(&["c12", "s4", "nested"][..]), 1..3),
+        rounds in prop::collection::vec(some(HAVES, 4), 0..4),
+        shallows in some(SHALLOWS, 2),
+        boundary in prop::sample::select(BOUNDARIES),
+        acks in prop::sample::select(ACKS),
+        relative in any::<bool>(),
+        done in prop::bool::weighted(0.8),
+    ) {
+        let relative = if relative && boundary.starts_with("deepen ") { " deepen-relative" } else { "" };
+        let haves: String = rounds.iter().map(|round| spelled(round, "have ") + "0000\n").collect();
+        let request = format!(
+            "want {{c12}} side-band-64k no-progress{acks}{relative}\n{}{}{boundary}\n0000\n{haves}{}",
+            spelled(&wants, "want "),
+            spelled(&shallows, "shallow "),
+            if done { "done" } else { "" },
+        );
+        for phase in [Phase::Stateless, Phase::Duplex] {
+            Setting::plain(&FIXTURE).check(Version::V0, phase, &request);
         }
     }
 }
