@@ -316,8 +316,7 @@ fn load(node: Arc<Node>, events: flume::Sender<Event>) -> Result<(), String> {
 fn mirrors(config: &Arc<Config>) -> Result<(Mirrors, Threads), String> {
     let data = config.node.data.display();
     let retention = config.store.retention();
-    let store =
-        Store::open(&config.node.data, retention).map_err(|error| format!("the data directory {data}: {error}"))?;
+    let store = Store::open(&config.node.data, retention).map_err(|error| format!("{data}: {error}"))?;
     let store = Arc::new(store);
     let (syncs, threads) = Syncs::start(config.clone(), store.clone())?;
     Ok((Mirrors { store, syncs }, threads))

@@ -101,8 +101,12 @@ pub async fn resolve(node: &Node, path: &RepositoryPath, ask: Ask) -> Result<Fou
             Confirmed::NotFound => continue,
             refused => return Err(unresolved(refused)),
         };
-        return match mirrors.store.find(path.as_str()) {
-            Some(mirrored) => Ok(Found { repository: mirrored.id(), path, snapshot, freshness }),
+        // The upstream may hold it under the other spelling only; that is its name here then.
+        let mirrored = std::iter::once(path.clone())
+            .chain(path.other_spelling())
+            .find_map(|path| Some((mirrors.store.find(path.as_str())?.id(), path)));
+        return match mirrored {
+            Some((repository, path)) => Ok(Found { repository, path, snapshot, freshness }),
             // Removed in this very moment.
             None => Err(Unresolved::new(Response::not_found())),
         };
