@@ -27,7 +27,7 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::atomic::AtomicBool,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// Serve one repository on standard input and output, as git-upload-pack does
@@ -43,6 +43,8 @@ pub struct UploadPack {
 const FATAL: u8 = 128;
 /// Its exit code for a wrong command line.
 const WRONG_USAGE: u8 = 129;
+/// A client that has been refused gets this long to read why and to hang up.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
 /// Bytes read at once.
 const INPUT_BYTES: usize = 64 << 10;
 
@@ -196,9 +198,25 @@ fn serve(arguments: &Arguments) -> Result<(), Failure> {
                 Err(fault) => session.pack_failed(fault),
             },
             Event::End(None) => return Ok(()),
-            Event::End(Some(fault)) => return Err(opened.failure(fault.detail)),
+            Event::End(Some(fault)) => {
+                if phase == Phase::Duplex {
+                    linger();
+                }
+                return Err(opened.failure(fault.detail));
+            }
         }
     }
+}
+
+/// Reads what a refused client still sends, until it hangs up: if we did first, it could die of writing to us before it
+/// has read why.
+fn linger() {
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        let _until_the_end = sender;
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+    });
+    let _ = receiver.recv_timeout(LINGER_TIME_MAX);
 }
 
 /// One line on standard error, in one piece: the client writes to the same terminal.
