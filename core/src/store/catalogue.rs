@@ -71,11 +71,14 @@ impl Store {
                 disk.create_dir(directory)?;
             }
         }
+        let is_new = !data.join("lock").exists();
         let lock = disk.lock(&data.join("lock")).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => StoreError::InUse,
             _ => StoreError::Io(error),
         })?;
-        disk.sync_dir(data)?;
+        if is_new {
+            disk.sync_dir(data)?;
+        }
         let mut ids = Vec::new();
         for entry in disk.list(&repositories)? {
             let path = repositories.join(&entry.name);

@@ -122,11 +122,17 @@ impl MirroredRepository {
                 self.current.store(Some(Arc::new(Snapshot { generation, refs, recent, objects })));
             }
         }
-        // Readers see the shorter list before anything goes. A directory that cannot be removed is tried again.
+        // Readers see the shorter list before anything goes. A consolidation keeps what the tables in `retired` name, so a
+        // directory leaves that list only when it is durably gone: come back after a crash, it would promise objects that
+        // have been left out meanwhile. One that cannot be removed is tried again.
+        let gone = !expired.is_empty();
         for retired in expired {
             if self.disk.remove_tree(&retired.directory).is_err() {
                 writer.retired.push(retired);
             }
+        }
+        if gone && let Err(error) = self.disk.sync_dir(&self.paths.generations) {
+            writer.failed = Some(format!("earlier generations may or may not be gone from disk: {error}"));
         }
         writer.remove_unread_packs(&*self.disk);
     }

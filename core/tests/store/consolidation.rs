@@ -1,0 +1,174 @@
+//! Many packs become two, while readers read and publications go on.
+
+use crate::upstream::{GO_ON, Upstream, check_published, git};
+use heliostat_core::{
+    objects::Reader,
+    store::{IngestLimits, MirroredRepository, Retention, Snapshot, Store},
+};
+use heliostat_testrepo::{Change, Spec};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+const RETENTION: Retention = Retention { generations: 2, grace: Duration::from_secs(60) };
+
+struct Mirror {
+    data: tempfile::TempDir,
+    store: Store,
+    upstream: Upstream,
+    mirror: Arc<MirroredRepository>,
+    now: Instant,
+}
+
+impl Mirror {
+    fn new(seed: u64) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::open(data.path(), RETENTION).unwrap();
+        let mirror = store.create("a.git").unwrap();
+        let mut mirror =
+            Self { data, store, upstream: Upstream::generated(&Spec::small(seed)), mirror, now: Instant::now() };
+        mirror.sync();
+        mirror
+    }
+
+    fn advance(&mut self, changes: &[Change]) -> Arc<Snapshot> {
+        self.upstream.repository.advance(changes).unwrap();
+        self.sync()
+    }
+
+    fn sync(&mut self) -> Arc<Snapshot> {
+        self.now += Duration::from_secs(1);
+        self.upstream.sync(&self.mirror, self.now)
+    }
+
+    fn files(&self) -> BTreeSet<String> {
+        let packs = self.data.path().join("repositories/00000001/objects/pack");
+        std::fs::read_dir(packs).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+}
+
+fn commits(count: u32) -> Change {
+    Change::AddCommits { branch: "main".into(), count }
+}
+
+fn listed(mirror: &MirroredRepository, what: &str) -> BTreeSet<String> {
+    let listing = git(mirror.directory(), &["rev-list", "--objects", what]);
+    listing.lines().map(|line| line[..40].to_owned()).collect()
+}
+
+fn ids(snapshot: &Snapshot) -> BTreeSet<String> {
+    let packs = snapshot.objects.packs().iter();
+    packs.flat_map(|pack| (0..pack.len()).map(|position| pack.id_at(position).to_string())).collect()
+}
+
+#[test]
+fn packs_become_two_and_the_unreachable_goes() {
+    let mut m = Mirror::new(11);
+    let pull = |number| Change::Pull { number };
+    for number in 1..8 {
+        m.advance(&[commits(2), pull(number)]);
+    }
+    m.advance(&[Change::ForcePush { branch: "main".into(), count: 1 }]);
+    let before = m.mirror.snapshot().unwrap();
+    assert!(before.objects.packs().len() > 7);
+    assert!(m.mirror.consolidate(&GO_ON).unwrap() || m.mirror.consolidate_now(&GO_ON).unwrap());
+    let after = m.mirror.snapshot().unwrap();
+    assert_eq!(after.generation, before.generation);
+    assert_eq!(after.objects.packs().len(), 2);
+    check_published(&m.mirror, &after);
+    // What a clone takes is the first pack, exactly.
+    let first: BTreeSet<_> =
+        (0..after.objects.packs()[0].len()).map(|at| after.objects.packs()[0].id_at(at).to_string()).collect();
+    let mut cloned = listed(&m.mirror, "--branches");
+    cloned.extend(listed(&m.mirror, "--tags"));
+    cloned.extend(listed(&m.mirror, "HEAD"));
+    assert_eq!(first, cloned);
+    // Recent generations are whole too.
+    for table in &after.recent {
+        assert!(table.tips().all(|tip| after.objects.number(&tip).is_some()));
+    }
+    // Once their grace is over, nothing but the current generation is left.
+    m.mirror.expire(m.now + RETENTION.grace * 2);
+    m.mirror.expire(m.now + RETENTION.grace * 4);
+    assert!(m.mirror.snapshot().unwrap().recent.is_empty());
+    m.mirror.consolidate_now(&GO_ON).unwrap();
+    let last = m.mirror.snapshot().unwrap();
+    let mut all = listed(&m.mirror, "--all");
+    all.extend(listed(&m.mirror, "HEAD"));
+    assert_eq!(ids(&last), all);
+    assert!(!m.mirror.consolidate_now(&GO_ON).unwrap(), "there is nothing left to do");
+}
+
+#[test]
+fn old_packs_live_as_long_as_their_readers() {
+    let mut m = Mirror::new(12);
+    m.advance(&[commits(2)]);
+    let reading = m.mirror.snapshot().unwrap();
+    let before = m.files();
+    assert!(m.mirror.consolidate_now(&GO_ON).unwrap());
+    assert!(before.is_subset(&m.files()));
+    let mut reader = Reader::new();
+    for pack in reading.objects.packs() {
+        for position in 0..pack.len() {
+            let number = reading.objects.number(&pack.id_at(position)).unwrap();
+            reading.objects.verify(number, &mut reader).unwrap();
+        }
+    }
+    drop(reading);
+    m.mirror.expire(m.now);
+    assert!(m.files().is_disjoint(&before));
+    check_published(&m.mirror, &m.mirror.snapshot().unwrap());
+}
+
+#[test]
+fn a_proof_against_packs_that_went_is_made_good() {
+    let mut m = Mirror::new(13);
+    m.advance(&[commits(3)]);
+    m.advance(&[Change::ForcePush { branch: "main".into(), count: 1 }]);
+    let old = m.mirror.snapshot().unwrap();
+    // Let the earlier generations go, so that the forced-away commits are reached by nothing.
+    m.mirror.expire(m.now);
+    m.mirror.expire(m.now + RETENTION.grace * 2);
+    let forced_away = old.recent[0].find(b"refs/heads/main").unwrap().id;
+    // The upstream goes back. Nothing has to be fetched, as long as those commits are here ...
+    m.upstream.repository.advance(&[Change::SetRef { name: "main".into(), id: forced_away }]).unwrap();
+    let quarantine = m.mirror.quarantine(IngestLimits::default()).unwrap();
+    assert!(quarantine.has(&forced_away));
+    let verified = quarantine.verify(m.upstream.refs(), &GO_ON).unwrap();
+    // ... and they go before it is published.
+    assert!(m.mirror.consolidate_now(&GO_ON).unwrap());
+    assert!(m.mirror.snapshot().unwrap().objects.number(&forced_away).is_none());
+    let published = m.mirror.publish(verified, m.now).unwrap();
+    check_published(&m.mirror, &published);
+    assert!(published.objects.number(&forced_away).is_some());
+    drop((m.store, old));
+    let store = Store::open(m.data.path(), RETENTION).unwrap();
+    let mirror = store.find("a.git").unwrap();
+    check_published(&mirror, &mirror.snapshot().unwrap());
+}
+
+#[test]
+fn publications_during_a_consolidation_stay() {
+    let mut m = Mirror::new(14);
+    for _ in 0..6 {
+        m.advance(&[commits(1)]);
+    }
+    let mirror = m.mirror.clone();
+    std::thread::scope(|scope| {
+        let consolidating = scope.spawn(move || {
+            for _ in 0..10 {
+                mirror.consolidate_now(&GO_ON).unwrap();
+            }
+        });
+        for _ in 0..10 {
+            let snapshot = m.advance(&[commits(1)]);
+            check_published(&m.mirror, &snapshot);
+        }
+        consolidating.join().unwrap();
+    });
+    let last = m.mirror.snapshot().unwrap();
+    assert_eq!(last.refs.to_refs(), m.upstream.refs().to_refs());
+    check_published(&m.mirror, &last);
+}
