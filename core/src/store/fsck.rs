@@ -84,7 +84,10 @@ fn commit(
     }
     let mut lines = header(rest, fault).split(|&byte| byte == b'\n');
     match lines.next().and_then(|line| line.strip_prefix(b"author ")) {
-        None => return Ok(fault("missingAuthor")),
+        None => {
+            fault("missingAuthor");
+            return Ok(());
+        }
         Some(author) => identity(author, fault),
     }
     // Some old tools wrote several authors; Git names the fault so and goes on.

@@ -151,12 +151,11 @@ fn write_pack(
         Some(usize::try_from(limits.object_bytes).unwrap_or(usize::MAX)),
         version,
     );
-    let outcome = outcome.map_err(|error| {
-        if meter.decoded.load(Ordering::Relaxed) as u64 > limits.inflated_bytes {
-            verdict.set(IngestError::TooLarge("inflated bytes of one pack"));
-        }
-        fault(error)
-    })?;
+    // The threads look at the sum between objects, so that it may pass the limit by the last few.
+    if meter.decoded.load(Ordering::Relaxed) as u64 > limits.inflated_bytes {
+        return Err(IngestError::TooLarge("inflated bytes of one pack"));
+    }
+    let outcome = outcome.map_err(fault)?;
     index.into_inner().map_err(|error| error.into_error())?.flush()?;
     drop(entries);
     let sealed = SealedPack::open(pack_path).map_err(|error| IngestError::Corrupt(error.to_string()))?;
@@ -168,9 +167,9 @@ fn write_pack(
     Ok(Some(IndexedPack { path: pack_path.clone(), stem, counts }))
 }
 
-/// Most compressed bytes of one entry: deflate never adds more than a thousandth and a few bytes.
+/// Most compressed bytes of one entry: nine bits a byte where a hasty encoder codes noise with fixed codes, and a header.
 fn entry_allowance(limits: &IngestLimits) -> u64 {
-    limits.object_bytes.saturating_add(limits.object_bytes / 1_000).saturating_add(4 << 10)
+    limits.object_bytes.saturating_add(limits.object_bytes / 7).saturating_add(4 << 10)
 }
 
 /// The error behind gix-pack's chain, or else what can be read from the chain.
@@ -210,8 +209,8 @@ impl Source {
 /// The stream, counted. Its end is an error: whoever reads a pack knows when it is over.
 struct BoundedStream<'a> {
     inner: &'a mut dyn BufRead,
-    /// Bytes of the inner buffer that were shown and not consumed. They are shown again without any check, since
-    /// gix-pack relies on that.
+    /// Bytes of the inner buffer that were shown and not consumed, never more than are allowed. They are shown again
+    /// without any check, since gix-pack relies on that.
     unread: usize,
     bytes_left: u64,
     entry_bytes_left: &'a Cell<u64>,
@@ -232,21 +231,22 @@ impl BufRead for BoundedStream<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(self.refuse(IngestError::Interrupted));
             }
-            let bytes = self.inner.fill_buf();
-            self.unread = match bytes {
-                Ok([]) => return Err(self.refuse(IngestError::Io(io::ErrorKind::UnexpectedEof.into()))),
-                Ok(bytes) => bytes.len(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
-                Err(error) => return Err(self.refuse(IngestError::Io(error))),
-            };
             if self.bytes_left == 0 {
                 return Err(self.refuse(IngestError::TooLarge("bytes of one pack")));
             }
             if self.entry_bytes_left.get() == 0 {
                 return Err(self.refuse(IngestError::TooLarge("compressed bytes of one object")));
             }
+            let bytes = self.inner.fill_buf();
+            let shown_max = self.bytes_left.min(self.entry_bytes_left.get());
+            self.unread = match bytes {
+                Ok([]) => return Err(self.refuse(IngestError::Io(io::ErrorKind::UnexpectedEof.into()))),
+                Ok(bytes) => bytes.len().min(usize::try_from(shown_max).unwrap_or(usize::MAX)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+                Err(error) => return Err(self.refuse(IngestError::Io(error))),
+            };
         }
-        self.inner.fill_buf()
+        Ok(&self.inner.fill_buf()?[..self.unread])
     }
 
     fn consume(&mut self, count: usize) {

@@ -73,7 +73,7 @@ impl<'a> Proof<'a> {
     }
 
     fn check_stop(&self, count: u32) -> Result<(), VerifyError> {
-        match count % OBJECTS_PER_STOP == 0 && self.stop.load(Ordering::Relaxed) {
+        match count.is_multiple_of(OBJECTS_PER_STOP) && self.stop.load(Ordering::Relaxed) {
             true => Err(VerifyError::Interrupted),
             false => Ok(()),
         }

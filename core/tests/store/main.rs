@@ -1,7 +1,10 @@
 //! The store against real repositories, with stock Git as the oracle.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod consolidation;
 mod crash;
+mod hostile;
 mod publish;
 mod recorder;
 mod upstream;
