@@ -22,6 +22,10 @@ pub const WANTS_MAX: usize = 1_000_000;
 pub const HAVES_MAX: usize = 200_000;
 /// Rounds of negotiation on one full-duplex connection. More: refuse.
 pub const ROUNDS_MAX: usize = 10_000;
+/// Walks of one negotiation that look whether enough is known: v0 looks again at each have that is unknown here, if one
+/// that is known came before it, and a client may send them by turns. Git's own sends no more than this in vain. More: no
+/// `ready` any more.
+pub const NEGOTIATION_WALKS_MAX: usize = 256;
 /// Requests on one v2 connection; Git's client needs three, one more for each round of negotiation. More: the connection
 /// ends.
 pub const REQUESTS_MAX: usize = 2 * ROUNDS_MAX;

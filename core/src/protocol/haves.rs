@@ -8,7 +8,7 @@ use super::{
 use crate::{
     ObjectId,
     graph::Graph,
-    limits::HAVES_MAX,
+    limits::{HAVES_MAX, NEGOTIATION_WALKS_MAX},
     objects::{Kind, Reader},
 };
 use std::collections::{BTreeSet, HashSet};
@@ -28,6 +28,7 @@ pub(super) struct Common {
     /// How many were received, known here or not.
     received: usize,
     reader: Reader,
+    walks: usize,
     /// Whether the wants lead to the haves, if that is known for the present haves.
     enough: Option<bool>,
 }
@@ -61,7 +62,8 @@ impl Common {
     }
 
     /// Whether every wanted commit, and each of `more`, leads to something that the client has, so that more haves would
-    /// save little. Asked again, it walks only if there are new haves.
+    /// save little. Asked again, it walks only if there are new haves, and no more than [`NEGOTIATION_WALKS_MAX`] times: then
+    /// the answer is no, and the negotiation takes its course.
     pub fn is_enough(&mut self, demand: &Demand, more: &[ObjectId], view: &View<'_>) -> Refused<bool> {
         if self.all.is_empty() {
             return Ok(false);
@@ -69,6 +71,10 @@ impl Common {
         if let Some(enough) = self.enough {
             return Ok(enough);
         }
+        if self.walks == NEGOTIATION_WALKS_MAX {
+            return Ok(false);
+        }
+        self.walks += 1;
         let grafts = if self.grafts.is_empty() { view.shallow } else { &self.grafts };
         let wants: Vec<ObjectId> = demand.wants.iter().chain(more).copied().collect();
         let enough =

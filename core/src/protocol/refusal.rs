@@ -27,7 +27,7 @@ pub(super) fn unreadable(error: ReadError) -> Fault {
         // Git's words for whatever is wrong with its objects.
         error => Fault::ours(
             "upload-pack: aborting due to possible repository corruption on the remote side.",
-            format!("{error:?}"),
+            error.to_string(),
         ),
     }
 }

@@ -3,9 +3,13 @@
 use crate::{
     dialogue::{encode, run},
     fixture::Fixture,
+    stock::git,
 };
 use heliostat_core::{
-    limits::{DEEPEN_NOTS_MAX, HAVES_MAX, OBJECT_INFO_IDS_MAX, REQUEST_BYTES_MAX, ROUNDS_MAX, UNREACHABLE_MAX},
+    limits::{
+        DEEPEN_NOTS_MAX, HAVES_MAX, NEGOTIATION_WALKS_MAX, OBJECT_INFO_IDS_MAX, REQUEST_BYTES_MAX, ROUNDS_MAX,
+        UNREACHABLE_MAX,
+    },
     protocol::{Phase, Policy, Version},
     refs::{Head, Ref, RefName, RefTable},
 };
@@ -99,6 +103,25 @@ fn hidden_references_are_not_named_by_deepen_not() {
     let request = encode(&fixture.fill("command=fetch\n0001\nwant {c12}\ndeepen-not refs/hidden/secret\n0000"));
     let expected = "git upload-pack: ambiguous deepen-not: deepen-not refs/hidden/secret";
     check(&fixture, Version::V2, Phase::Stateless, &request, expected);
+}
+
+#[test]
+fn haves_known_and_unknown_by_turns_cause_a_bounded_number_of_walks() {
+    let fixture = Fixture::linear(60);
+    let objects = git(&fixture.path, &["cat-file", "--batch-all-objects", "--batch-check=%(objecttype) %(objectname)"]);
+    let no_commits: Vec<&str> =
+        objects.lines().filter_map(|line| line.strip_prefix("blob ").or(line.strip_prefix("tree "))).collect();
+    assert!(no_commits.len() >= NEGOTIATION_WALKS_MAX);
+    let tip = git(&fixture.path, &["rev-parse", "main"]);
+    let other = format!("have {:040x}\n", 1);
+    for (walks, ready) in [(NEGOTIATION_WALKS_MAX - 1, true), (NEGOTIATION_WALKS_MAX, false)] {
+        let turns: String = no_commits[..walks].iter().map(|id| format!("have {id}\n{other}")).collect();
+        let request = format!("want {tip} multi_ack_detailed\n0000\n{turns}have {tip}\n{other}0000\ndone");
+        let run = run(&fixture, &Policy::mirror("mirror"), Version::V0, Phase::Duplex, &encode(&request), usize::MAX);
+        let says_ready = run.transcript.packets.iter().any(|line| line.ends_with(" ready"));
+        assert_eq!((run.transcript.died, says_ready), (None, ready));
+        assert_eq!(run.transcript.packets.last().map(String::as_str), Some("PACK"));
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One repository with something of everything, made by stock Git, and the view of it that the machine gets.
 
-use crate::stock::{database, git, git_with, id, import};
+use crate::stock::{database, git, git_with, id, import, linear_history};
 use bstr::ByteSlice;
 use heliostat_core::{
     ObjectId,
@@ -89,6 +89,14 @@ impl Fixture {
         let mut fixture = Self::open(root, path);
         fixture.ids = whole.ids;
         fixture
+    }
+
+    /// One long branch.
+    pub fn linear(commits: u32) -> Self {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("linear.git");
+        import(&path, &linear_history(commits));
+        Self::open(root, path)
     }
 
     /// As [`Fixture::full`] with `HEAD` naming a commit.
