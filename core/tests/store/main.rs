@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod churn;
 mod consolidation;
 mod crash;
 mod hostile;
 mod publish;
 mod recorder;
+mod start;
 mod upstream;
