@@ -232,7 +232,7 @@ fn what_cannot_be_mirrored_is_said_in_words() {
         Say::Keep(ok(ADVERTISEMENT, &v2(&capabilities)))
     });
     let error = ask(&sha256.url()).err();
-    assert!(matches!(error, Some(UpstreamError::Unsupported(text)) if text.contains("SHA256")));
+    assert!(matches!(error, Some(UpstreamError::Unsupported(text)) if text.contains("SHA-256")));
     let body = [
         line("# service=git-upload-pack\n"),
         b"0000".to_vec(),

@@ -6,5 +6,6 @@ mod support;
 
 mod hostile;
 mod mirror;
+mod packs;
 mod peer;
 mod refs;

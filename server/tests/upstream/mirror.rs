@@ -4,6 +4,7 @@ use super::support::{
     apache::Apache,
     compare::{fsck, sound_and_same},
     git::Git,
+    process::{SERVER_TIMEOUT, wait_until},
     repositories::Upstream as Repository,
     sandbox::Sandbox,
 };
@@ -69,6 +70,13 @@ pub fn words(confirmed: &Confirmed) -> String {
     }
 }
 
+/// How the mirror reaches the upstream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Git,
+    Directory,
+}
+
 /// Apache, one repository, and its mirror.
 struct Living {
     git: Git,
@@ -79,18 +87,22 @@ struct Living {
 }
 
 impl Living {
-    fn start(fill: impl FnOnce(&Git, &Path) -> Repository) -> Self {
+    fn start(kind: Kind, fill: impl FnOnce(&Git, &Path) -> Repository) -> Self {
         let sandbox = Sandbox::new();
         let git = Git::new(&sandbox);
         let folder = sandbox.folder("upstream");
         let upstream = fill(&git, &folder.join(APP));
         let apache = Apache::start(&sandbox.folder("apache"), &folder, &git);
-        let mirror = Mirror::start(&sandbox.folder("data"), &apache.url());
+        let reached_by = match kind {
+            Kind::Git => apache.url(),
+            Kind::Directory => folder.display().to_string(),
+        };
+        let mirror = Mirror::start(&sandbox.folder("data"), &reached_by);
         Self { git, apache, upstream, mirror, sandbox }
     }
 
     fn rich() -> Self {
-        Self::start(Repository::rich)
+        Self::start(Kind::Git, Repository::rich)
     }
 
     /// Syncs, and compares what is on disk with the upstream: references as they stand there, objects as a mirror clone
@@ -124,8 +136,17 @@ impl Living {
 }
 
 #[test]
-fn everything_that_references_can_do() {
-    let living = Living::rich();
+fn everything_that_references_can_do_at_a_host() {
+    everything_that_references_can_do(Kind::Git);
+}
+
+#[test]
+fn everything_that_references_can_do_in_a_folder() {
+    everything_that_references_can_do(Kind::Directory);
+}
+
+fn everything_that_references_can_do(kind: Kind) {
+    let living = Living::start(kind, Repository::rich);
     let upstream = &living.upstream;
     let mut last = living.check("first mirror").generation;
     let mut step = |what: &str| {
@@ -174,7 +195,13 @@ fn everything_that_references_can_do() {
 
 #[test]
 fn an_empty_repository_that_comes_to_life() {
-    let living = Living::start(Repository::empty);
+    for kind in [Kind::Git, Kind::Directory] {
+        empty_and_then_not(kind);
+    }
+}
+
+fn empty_and_then_not(kind: Kind) {
+    let living = Living::start(kind, Repository::empty);
     assert!(living.check("empty").refs.is_empty());
     living.upstream.commit_on_nothing("main", &[("a.txt", "a\n")]);
     assert_eq!(living.check("born").refs.len(), 1);
@@ -271,7 +298,7 @@ fn many_references_and_long_want_lists() {
     let tree = living.upstream.id("main^{tree}");
     // Distinct tips, so that each is wanted by its id.
     let mut stream = String::new();
-    for number in 0..3_000 {
+    for number in 0..2_000 {
         stream += &format!(
             "commit refs/pull/{}/head\ncommitter A <a@example.com> {} +0000\ndata 2\nx\nfrom {main}\n\n",
             number + 100,
@@ -281,7 +308,7 @@ fn many_references_and_long_want_lists() {
     let finished = living.git.run_with(&living.upstream.folder, &["fast-import", "--quiet"], stream.as_bytes());
     assert!(finished.status.success(), "{}", finished.stderr);
     assert_eq!(tree.len(), 40);
-    assert!(living.check("3,000 pull requests").refs.len() > 3_000);
+    assert!(living.check("2,000 pull requests").refs.len() > 2_000);
 }
 
 #[test]
@@ -298,4 +325,34 @@ fn restarted_from_disk() {
     living.mirror = Mirror::start(&data, &url);
     assert_eq!(living.mirror.store.find(APP).unwrap().snapshot().unwrap().generation, generation);
     assert_eq!(living.check("again").generation, generation, "equal references keep their generation");
+}
+
+#[test]
+fn a_folder_is_mirrored_whole_and_followed() {
+    let sandbox = Sandbox::new();
+    let git = Git::new(&sandbox);
+    let folder = sandbox.folder("upstream");
+    let rich = Repository::rich(&git, &folder.join(APP));
+    rich.copy_to(&folder.join("plain"));
+    let mirror = Mirror::start(&sandbox.folder("data"), &folder.display().to_string());
+    let here = |path: &str| mirror.store.find(path).is_some_and(|repository| repository.snapshot().is_some());
+    wait_until("both are mirrored unasked", SERVER_TIMEOUT, || here(APP) && here("plain"));
+    assert!(mirror.syncs.catalogue_is_read());
+    // Either spelling names the one that is there, also one that is newer than the last listing.
+    mirror.current("team/app");
+    mirror.current("plain.git");
+    rich.copy_to(&folder.join("team/new.git"));
+    mirror.current("team/new");
+    let paths: Vec<_> = mirror.store.all().iter().map(|repository| repository.path().to_owned()).collect();
+    assert_eq!(paths, ["plain", APP, "team/new.git"]);
+    // One that vanishes is denied and kept.
+    std::fs::rename(folder.join("plain"), sandbox.path().join("aside")).unwrap();
+    assert!(matches!(mirror.confirm("plain"), Confirmed::NotFound));
+    assert!(here("plain"));
+    std::fs::rename(sandbox.path().join("aside"), folder.join("plain")).unwrap();
+    mirror.current("plain");
+    // What the repository hides stays hidden.
+    rich.run(&["config", "transfer.hideRefs", "refs/pull"]);
+    let refs = mirror.current(APP).refs.clone();
+    assert!(refs.with_prefix(b"refs/pull/").next().is_none() && refs.find(b"refs/heads/main").is_some());
 }

@@ -19,7 +19,6 @@ pub struct Request {
     /// Head as it came.
     pub head: String,
     /// Body as it came.
-    #[allow(dead_code)] // For whoever debugs a case.
     pub body: Vec<u8>,
     /// Which connection, from 0.
     pub connection: usize,

@@ -110,7 +110,8 @@ impl Found {
     }
 }
 
-fn is_repository(path: &Path) -> bool {
+/// Whether a repository is there now.
+pub(super) fn is_repository(path: &Path) -> bool {
     // HEAD may be a dangling link: the old form of a symbolic reference, unborn.
     fs::symlink_metadata(path.join("HEAD")).is_ok_and(|metadata| !metadata.is_dir())
         && path.join("objects").is_dir()

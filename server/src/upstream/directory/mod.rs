@@ -58,7 +58,9 @@ impl DirectoryUpstream {
     }
 
     fn directory_of(&self, path: &RepositoryPath) -> Result<PathBuf, UpstreamError> {
-        if let Some(directory) = self.listing.load().repositories.get(path) {
+        if let Some(directory) = self.listing.load().repositories.get(path)
+            && listing::is_repository(directory)
+        {
             return Ok(directory.clone());
         }
         match Listing::look_up(&self.root, path) {

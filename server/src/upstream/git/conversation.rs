@@ -205,7 +205,10 @@ fn hello(transport: &mut Transport<Session>, control: &Control) -> Result<Hello,
     if let Some(format) = object_format(&answer.capabilities)
         && format != "sha1"
     {
-        let format = escaped(format.as_bytes()).to_uppercase();
+        let format = match format.as_str() {
+            "sha256" => "SHA-256".into(),
+            other => escaped(other.as_bytes()),
+        };
         return Err(UpstreamError::Unsupported(format!(
             "the upstream repository names its objects with {format}, which this mirror can't hold yet"
         )));

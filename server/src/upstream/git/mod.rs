@@ -22,8 +22,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long an upstream may be silent: git-upload-pack says something every 5 s while it works.
-const IDLE: Duration = Duration::from_secs(60);
+/// How long an upstream may be silent while references are asked for: less than a client waits before it is served what
+/// is here.
+const ASK_IDLE: Duration = Duration::from_secs(10);
+/// And while it makes a pack: git-upload-pack says something every 5 s, but a host behind a proxy may not get through.
+const FETCH_IDLE: Duration = Duration::from_secs(60);
 /// How long one question for references may take in all.
 const ASK_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long one fetch may take in all: 100 GB at 10 MB/s are three hours.
@@ -53,16 +56,16 @@ impl GitUpstream {
             self.base.origin.clone(),
             url_path,
             self.tls.clone(),
-            patience(context, ASK_TIMEOUT),
+            patience(context, ASK_IDLE, ASK_TIMEOUT),
             context.progress.clone(),
         );
-        control.allow(UPSTREAM_REFS_BYTES_MAX, patience(context, ASK_TIMEOUT));
+        control.allow(UPSTREAM_REFS_BYTES_MAX, patience(context, ASK_IDLE, ASK_TIMEOUT));
         Conversation::open(session, control, context.progress.clone())
     }
 }
 
-fn patience(context: &Context, total: Duration) -> Patience {
-    Patience { stop: context.stop.clone(), idle: IDLE, deadline: Instant::now() + total }
+fn patience(context: &Context, idle: Duration, total: Duration) -> Patience {
+    Patience { stop: context.stop.clone(), idle, deadline: Instant::now() + total }
 }
 
 impl Upstream for GitUpstream {
@@ -115,13 +118,13 @@ impl Asked for AskedGit {
             quarantine.ingest(pack, &stop).map(|_| ()).map_err(super::of_ingest)
         };
         context.progress.enter(Phase::Negotiating);
-        self.conversation.allow(bytes_max, patience(&context, FETCH_TIMEOUT));
+        self.conversation.allow(bytes_max, patience(&context, FETCH_IDLE, FETCH_TIMEOUT));
         let first = haves::fetch(&mut self.conversation, &wants, &refs, have, &stop, &mut take);
         match first {
             Err(error) if error.is_damage() && have.is_some() => {
                 tracing::warn!(repository = %self.path, %error, "fetching again, without telling what is here");
                 let (mut conversation, _) = self.upstream.converse(&self.path, &context)?;
-                conversation.allow(bytes_max, patience(&context, FETCH_TIMEOUT));
+                conversation.allow(bytes_max, patience(&context, FETCH_IDLE, FETCH_TIMEOUT));
                 haves::fetch(&mut conversation, &wants, &refs, None, &stop, &mut take)
             }
             other => other,
