@@ -1,6 +1,9 @@
 //! The upload-pack machine against stock `git upload-pack`: the same repositories, the same bytes in, the same protocol
 //! decisions out. `docs/protocol.md` lists every difference with its reason; [`dialogue`] holds the same list as code.
 
+// A panic is a test's report, in what it calls too.
+#![allow(clippy::unwrap_used)]
+
 mod bounds;
 mod dialogue;
 mod fixture;
