@@ -1,5 +1,7 @@
 //! What we send is what stock Git sends: for many repositories and requests, each accepted by `git index-pack --strict`.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod stock;
 
 use heliostat_core::{
@@ -182,6 +184,38 @@ fn filters() {
             let ours = served.answer(&query, THIN);
             assert!(ours.ids.is_subset(&stock), "{query:?}");
         }
+    }
+}
+
+#[test]
+fn sparse_filters() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = folder.path().join("r.git");
+    Spec { commits: 40, ..Spec::curious(51) }.write(&repository).unwrap();
+    let names = git(&repository, &["ls-tree", "-r", "--name-only", "refs/heads/main"]);
+    let names: Vec<_> = names.lines().collect();
+    let folders: Vec<_> = names.iter().filter_map(|name| name.split_once('/')).map(|(folder, _)| folder).collect();
+    let texts = [
+        "/*\n!/*/\n".to_owned(),
+        format!("/{}/\n", folders[0]),
+        format!("# a comment\n{}\n/{}\n", folders[folders.len() - 1], names[0]),
+        "*.rs\n*.md\n".to_owned(),
+        format!("*\n!{}/\n", folders[0]),
+    ];
+    let blobs: Vec<String> = texts
+        .iter()
+        .map(|text| {
+            String::from_utf8(stock::git_with(&repository, &["hash-object", "-w", "--stdin"], text.as_bytes())).unwrap()
+        })
+        .collect();
+    let served = Served::new(folder, repository);
+    let tip = rev(&served.repository, "refs/heads/main");
+    for (text, blob) in texts.iter().zip(blobs) {
+        let filter = Filter::parse(format!("sparse:oid={}", blob.trim()).as_bytes()).unwrap();
+        let query = Query { wants: vec![tip], filter: Some(filter), ..Query::default() };
+        let stock = served.stock(&query, false);
+        let ours = served.check(&query, FULL).ids;
+        assert_eq!(ours.difference(&stock).collect::<Vec<_>>(), stock.difference(&ours).collect::<Vec<_>>(), "{text}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! The object database reads what stock Git wrote, and answers damage with errors.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod stock;
 
 use heliostat_core::{

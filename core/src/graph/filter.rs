@@ -2,7 +2,7 @@
 //!
 //! What a filter does to a walk is told beside the walk.
 
-use crate::limits;
+use crate::{ObjectId, limits};
 use bstr::{BStr, ByteSlice};
 use gix_object::Kind;
 use std::fmt;
@@ -35,6 +35,24 @@ impl Filter {
     /// Parses a specification as it stands on a `filter` line.
     pub fn parse(spec: &[u8]) -> Result<Self, FilterError> {
         parse(spec, &mut 0)
+    }
+
+    /// Puts an id in the place of each `sparse:oid` expression (`main:patterns`), wherever it is nested. The first that
+    /// `resolve` does not know is given back: stock Git then says "unable to access sparse blob in '…'".
+    pub fn resolve_sparse(&mut self, resolve: &mut dyn FnMut(&[u8]) -> Option<ObjectId>) -> Result<(), Vec<u8>> {
+        match self {
+            Self::SparseOid(name) => match resolve(name) {
+                Some(id) => *name = id.to_string().into_bytes(),
+                None => return Err(name.clone()),
+            },
+            Self::Combine(parts) => {
+                for part in parts {
+                    part.resolve_sparse(resolve)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }
 

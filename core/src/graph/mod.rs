@@ -8,6 +8,7 @@ mod history;
 mod omission;
 mod reach;
 mod select;
+mod sparse;
 mod trees;
 mod walk;
 

@@ -9,7 +9,7 @@ use crate::{
     ObjectId,
     objects::{Kind, Number, NumberSet, ReadError},
 };
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet, hash_map::Entry};
 
 /// Which of `commits` the tips reach. The walk goes by date, newest first, and ends when all are found.
 pub(super) fn reached(
@@ -135,9 +135,9 @@ pub(super) fn every_want_reaches_a_have(
         let mut enter = |history: &mut History<'_>, path: &mut Vec<_>, commit: Number| {
             if known.contains(commit) {
                 reaches.insert(commit, true);
-            } else if !reaches.contains_key(&commit) {
+            } else if let Entry::Vacant(unknown) = reaches.entry(commit) {
                 history.load(commit)?;
-                reaches.insert(commit, false);
+                unknown.insert(false);
                 if path.is_empty() || history.date(commit) >= oldest {
                     path.push((commit, 0));
                 }

@@ -12,6 +12,7 @@ use super::{
     Graph, Query, Selected,
     history::{History, MISSING, Peeled, numbers_of},
     omission::Omission,
+    sparse::{Sparse, SparseWalk},
     trees::{self, Entry, Strict},
     walk::{Walk, walk},
 };
@@ -19,11 +20,14 @@ use crate::{
     ObjectId, limits,
     objects::{Kind, Number, NumberSet, ReadError},
 };
-use bstr::ByteSlice;
 
 /// How long the walk goes on after the last wanted commit. Longer than Git's 5: it costs a few hundred microseconds and
 /// finds more of what the client has where dates lie.
 const SLOP: u32 = 64;
+
+/// Older commits of the client whose trees are looked at too: they hold the bases of deltas that would otherwise have to
+/// be encoded anew, and objects that a change taken back brings up again.
+const PASSED_TREES_MAX: usize = 64;
 
 pub(super) fn select(graph: &Graph<'_>, query: &Query) -> Result<Selected, ReadError> {
     let end = graph.objects.numbers_end();
@@ -37,10 +41,9 @@ pub(super) fn select(graph: &Graph<'_>, query: &Query) -> Result<Selected, ReadE
         sent: NumberSet::new(end),
         entries: Vec::new(),
     };
-    if let Some(name) = selection.omission.sparse.first() {
-        let detail = format!("unable to access sparse blob in '{}'", name.as_bstr());
-        return Err(ReadError::Corrupt { id: ObjectId::null(gix_hash::Kind::Sha1), detail });
-    }
+    let names = std::mem::take(&mut selection.omission.sparse);
+    let sparse = names.iter().map(|name| Sparse::read(&mut selection.history, name)).collect::<Result<Vec<_>, _>>()?;
+    selection.omission.sparse = names;
     let haves = selection.haves(query)?;
     let wanted = selection.wants(query)?;
     let walk = walk(&mut selection.history, &wanted.commits, &haves.commits, None, SLOP)?;
@@ -61,7 +64,11 @@ pub(super) fn select(graph: &Graph<'_>, query: &Query) -> Result<Selected, ReadE
             selection.sent.insert(*commit);
         }
     }
-    selection.send_trees(&walk, &wanted)?;
+    if sparse.is_empty() {
+        selection.send_trees(&walk, &wanted)?;
+    } else {
+        selection.send_sparse(&walk, &wanted, &sparse)?;
+    }
     selection.include_tags(&query.include_tags)?;
     Ok(Selected { objects: selection.sent.to_vec(), had: selection.bases.to_vec() })
 }
@@ -156,7 +163,7 @@ impl Selection<'_> {
                 }
             }
         }
-        for commit in haves.iter().take(limits::HAVE_TREES_MAX) {
+        for commit in haves.iter().take(limits::HAVE_TREES_MAX).chain(walk.passed.iter().take(PASSED_TREES_MAX)) {
             self.mark_had(self.history.tree(*commit))?;
         }
         Ok(())
@@ -228,6 +235,27 @@ impl Selection<'_> {
         while !next.is_empty() {
             std::mem::swap(&mut level, &mut next);
             self.expand_all(&mut level, &mut next)?;
+        }
+        Ok(())
+    }
+
+    fn send_sparse(&mut self, walk: &Walk, wanted: &Starts, sparse: &[Sparse]) -> Result<(), ReadError> {
+        wanted.trees.iter().for_each(|tree| _ = self.sent.insert(*tree));
+        let mut roots: Vec<(Number, u64)> = wanted.trees.iter().map(|tree| (*tree, 0)).collect();
+        if self.omission.looks_at(0) {
+            for commit in &walk.commits {
+                let root = self.history.existing_tree(*commit)?;
+                if let Some(root) = root.filter(|root| !self.had.contains(*root)) {
+                    if self.omission.trees {
+                        self.sent.insert(root);
+                    }
+                    roots.push((root, 1));
+                }
+            }
+        }
+        let mut walk = SparseWalk::new(sparse, &self.omission, &self.had, &mut self.sent);
+        for (root, depth) in roots {
+            walk.send(&mut self.history, root, depth)?;
         }
         Ok(())
     }

@@ -27,6 +27,28 @@ pub(super) fn entries(
     strict: Strict,
     out: &mut Vec<Entry>,
 ) -> Result<(), ReadError> {
+    each_entry(history, tree, strict, out, |_| {})
+}
+
+/// The entries of a tree and their names.
+pub(super) fn named_entries(
+    history: &mut History<'_>,
+    tree: Number,
+    strict: Strict,
+    out: &mut Vec<Entry>,
+    names: &mut Vec<Vec<u8>>,
+) -> Result<(), ReadError> {
+    names.clear();
+    each_entry(history, tree, strict, out, |name| names.push(name.to_vec()))
+}
+
+fn each_entry(
+    history: &mut History<'_>,
+    tree: Number,
+    strict: Strict,
+    out: &mut Vec<Entry>,
+    mut name: impl FnMut(&[u8]),
+) -> Result<(), ReadError> {
     history.check_stop()?;
     out.clear();
     let objects = history.graph.objects;
@@ -42,12 +64,18 @@ pub(super) fn entries(
         }
         let is_tree = entry.mode.is_tree();
         match objects.number(entry.oid) {
-            Some(number) => out.push(Entry { number, is_tree }),
+            Some(number) => {
+                name(entry.filename);
+                out.push(Entry { number, is_tree });
+            }
             None if is_tree && is_empty_tree(&entry.oid.to_owned()) => {}
             None if strict == Strict::All || (is_tree && strict == Strict::Trees) => {
                 return Err(ReadError::Missing(entry.oid.to_owned()));
             }
-            None => out.push(Entry { number: MISSING, is_tree }),
+            None => {
+                name(entry.filename);
+                out.push(Entry { number: MISSING, is_tree });
+            }
         }
     }
     Ok(())

@@ -348,11 +348,10 @@ impl<'a> Planner<'a> {
         }
         let Header::OfsDelta { base_distance } = entry.header else { return Form::Verbatim };
         let own = base == self.objects.own_number(pack, position);
-        if travels && own && self.encoding.ofs_delta {
-            if let Some(output) = shifts.output(offset - base_distance) {
-                let distance = self.bytes - output;
-                return if distance == base_distance { Form::Verbatim } else { Form::Ofs(distance) };
-            }
+        let near = travels && own && self.encoding.ofs_delta;
+        if let Some(output) = shifts.output(offset - base_distance).filter(|_| near) {
+            let distance = self.bytes - output;
+            return if distance == base_distance { Form::Verbatim } else { Form::Ofs(distance) };
         }
         Form::Ref(sealed.id_at(position))
     }

@@ -20,8 +20,11 @@ pub struct Served {
     pub objects: Database,
     pub grafts: BTreeSet<ObjectId>,
     pub folder: tempfile::TempDir,
-    clients: RefCell<HashMap<(Vec<ObjectId>, BTreeSet<ObjectId>), PathBuf>>,
+    clients: RefCell<Clients>,
 }
+
+/// The objects of clients by their haves and shallow commits.
+type Clients = HashMap<(Vec<ObjectId>, BTreeSet<ObjectId>), PathBuf>;
 
 /// What we would send.
 pub struct Answer {

@@ -1,6 +1,7 @@
 //! Stock Git as the maker of repositories and as the oracle.
 
 #![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 pub mod answer;
 
