@@ -16,6 +16,7 @@ use heliostat_core::{
     protocol::{Event, Phase, Policy, Session, Version, View},
     refs::{RefName, RefTable},
     repository::{Environment, HiddenRefs, Repository},
+    store::{IngestLimits, ingest_bytes, ingest_entries},
     wire::pktline::{self, Decoded},
 };
 use std::{
@@ -28,6 +29,7 @@ pub const ENTRIES: &[(&str, fn(&[u8]))] = &[
     ("config", config),
     ("filter_spec", filter_spec),
     ("http_head", http_head_and_body),
+    ("pack_ingest", pack_ingest),
     ("pkt_line", pkt_line),
     ("ref_name", ref_name),
     ("repository_path", repository_path),
@@ -69,6 +71,28 @@ pub fn http_head_and_body(data: &[u8]) {
         }
     }
     assert!(total <= heliostat_core::limits::REQUEST_BYTES_MAX, "a body grew past its limit");
+}
+
+/// Packs from an upstream: as they are, and as entries (the first byte says how many) under a right checksum. Whatever
+/// becomes of them, nothing is left behind, and little memory is used.
+pub fn pack_ingest(data: &[u8]) {
+    const LIMITS: IngestLimits = IngestLimits {
+        pack_bytes: 1 << 20,
+        objects: 1_000,
+        object_bytes: 1 << 20,
+        inflated_bytes: 16 << 20,
+        delta_depth: 50,
+    };
+    static DIRECTORY: LazyLock<tempfile::TempDir> =
+        LazyLock::new(|| tempfile::tempdir().expect("a temporary directory"));
+    let directory = DIRECTORY.path();
+    let _ = ingest_bytes(data, directory, &LIMITS);
+    if let Some((&count, entries)) = data.split_first()
+        && let Ok(ingested) = ingest_entries(u32::from(count), entries, directory, &LIMITS)
+    {
+        assert!(ingested.objects <= LIMITS.objects);
+    }
+    assert_eq!(std::fs::read_dir(directory).expect("it can be read").count(), 0, "something was left behind");
 }
 
 /// Reference names. What is accepted can become neither a traversal, nor a lock, nor an option, nor a terminal escape.

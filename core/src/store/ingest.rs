@@ -192,6 +192,22 @@ pub fn ingest_bytes(bytes: &[u8], directory: &Path, limits: &IngestLimits) -> Re
     Ok(indexed.counts)
 }
 
+/// The same for a pack of `entries`, of which there are said to be `count`, with the header and the checksum that belong
+/// to it: what lies behind the checksum can be reached only with a right one.
+pub fn ingest_entries(
+    count: u32,
+    entries: &[u8],
+    directory: &Path,
+    limits: &IngestLimits,
+) -> Result<Ingested, IngestError> {
+    let mut pack = [b"PACK".as_slice(), &2u32.to_be_bytes(), &count.to_be_bytes(), entries].concat();
+    let mut hasher = gix_hash::hasher(gix_hash::Kind::Sha1);
+    hasher.update(&pack);
+    let checksum = hasher.try_finalize().map_err(|error| IngestError::Corrupt(error.to_string()))?;
+    pack.extend_from_slice(checksum.as_slice());
+    ingest_bytes(&pack, directory, limits)
+}
+
 /// Not an upstream's error: those are noted where the stream is read.
 impl From<io::Error> for IngestError {
     fn from(error: io::Error) -> Self {

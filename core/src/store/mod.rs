@@ -25,7 +25,7 @@ pub use consolidate::worth_consolidating;
 pub use disk::{Disk, Entry, EntryKind, LocalDisk};
 pub use fsck::{Finding, Findings};
 pub use generation::Generation;
-pub use ingest::{IngestError, IngestLimits, Ingested, Quarantine, ingest_bytes};
+pub use ingest::{IngestError, IngestLimits, Ingested, Quarantine, ingest_bytes, ingest_entries};
 pub use layout::RepositoryId;
 pub use publish::{Verified, VerifyError};
 pub use snapshot::{MirroredRepository, Retention, Snapshot};

@@ -4,7 +4,10 @@ use crate::upstream::{GO_ON, Upstream, git, git_with_input};
 use heliostat_core::{
     ObjectId,
     refs::{Head, Ref, RefName, RefTable},
-    store::{IngestError, IngestLimits, Ingested, MirroredRepository, Retention, Store, VerifyError, ingest_bytes},
+    store::{
+        IngestError, IngestLimits, Ingested, MirroredRepository, Retention, Store, VerifyError, ingest_bytes,
+        ingest_entries,
+    },
 };
 use heliostat_testrepo::Spec;
 use sha1::{Digest, Sha1};
@@ -256,6 +259,38 @@ fn damage_is_never_taken() {
     let mut kind = Pack::default();
     kind.add(5, b"reserved");
     corrupt(&kind.finish(), "an unknown type");
+}
+
+#[test]
+fn random_changes_under_a_right_checksum_are_survived() {
+    let mut pack = Pack::default();
+    let base = pack.add(BLOB, b"some content that is long enough to be changed");
+    pack.ofs_delta(base, &grow(46, b'x'));
+    pack.ref_delta(id("blob", b"later"), &grow(5, b'y'));
+    pack.add(TREE, b"");
+    pack.add(BLOB, b"later");
+    let mut rng = heliostat_testrepo::Rng::new(17);
+    let directory = tempfile::tempdir().unwrap();
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..1_500 {
+        let mut entries = pack.entries.clone();
+        for _ in 0..rng.between(1, 3) {
+            let at = rng.below(entries.len());
+            match rng.below(4) {
+                0 => entries[at] ^= 1 << rng.below(8),
+                1 => drop(entries.remove(at)),
+                2 => entries.insert(at, rng.draw() as u8),
+                _ => entries[at] = rng.draw() as u8,
+            }
+        }
+        match ingest_entries(pack.count, &entries, directory.path(), &LIMITS) {
+            Ok(_) => taken += 1,
+            Err(IngestError::Disk(error)) => panic!("a hostile pack is not the disk's fault: {error}"),
+            Err(_) => refused += 1,
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left behind");
+    }
+    assert!(refused > 1_000, "{refused} refused, {taken} taken");
 }
 
 #[test]
