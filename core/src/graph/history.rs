@@ -3,7 +3,8 @@
 use super::Graph;
 use crate::{
     ObjectId,
-    objects::{Kind, Number, NumberSet, ReadError, Reader},
+    objects::{Database, Kind, Number, NumberSet, ReadError, Reader},
+    oid,
 };
 use bstr::ByteSlice;
 use std::{collections::BTreeSet, sync::atomic::Ordering};
@@ -21,6 +22,29 @@ pub(super) struct History<'a> {
     parents: Vec<Number>,
     /// Commits whose parents are not followed.
     cut: NumberSet,
+    pub(super) memo: Memo,
+}
+
+/// The numbers of the ids met last. Nearly all entries of a tree stand in the next version of it too, so that most searches
+/// in the index are saved (full clone of 190,000 objects: 595 ms before, 530 ms with it).
+pub(super) struct Memo(Vec<Option<(ObjectId, Number)>>);
+
+/// A power of two; a slot is 28 bytes.
+const MEMO_SLOTS: usize = 1 << 15;
+
+impl Memo {
+    /// The object's number, if the database holds it.
+    pub(super) fn number(&mut self, objects: &Database, id: &oid) -> Option<Number> {
+        let bytes = id.as_bytes();
+        let place = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize % MEMO_SLOTS;
+        let slot = self.0.get_mut(place)?;
+        if let Some((_, number)) = slot.as_ref().filter(|(known, _)| known.as_ref() == id) {
+            return Some(*number);
+        }
+        let number = objects.number(id)?;
+        *slot = Some((id.to_owned(), number));
+        Some(number)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -62,6 +86,7 @@ impl<'a> History<'a> {
             commits: Vec::new(),
             parents: Vec::new(),
             cut,
+            memo: Memo(vec![None; MEMO_SLOTS]),
         }
     }
 

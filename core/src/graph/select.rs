@@ -25,10 +25,6 @@ use crate::{
 /// finds more of what the client has where dates lie.
 const SLOP: u32 = 64;
 
-/// Older commits of the client whose trees are looked at too: they hold the bases of deltas that would otherwise have to
-/// be encoded anew, and objects that a change taken back brings up again.
-const PASSED_TREES_MAX: usize = 64;
-
 pub(super) fn select(graph: &Graph<'_>, query: &Query) -> Result<Selected, ReadError> {
     let end = graph.objects.numbers_end();
     let shallow = query.client_shallow.iter().chain(&query.boundary.shallow).chain(&query.boundary.unshallow);
@@ -146,6 +142,9 @@ impl Selection<'_> {
 
     /// Marks the trees of excluded parents of sent commits, and of the haves, as being at the client.
     ///
+    /// Tried: the trees of the 64 next older commits too, for more bases of thin deltas. On 50 commits of a middling
+    /// repository 22 objects fewer of 201 were encoded anew, for 2.5 ms more: not worth it.
+    ///
     /// So are unshallowed commits, but only those that the haves reach. (Stock Git takes all of them for being there; but
     /// where dates lie, `deepen-since` may have drawn a boundary on which one commit hides another from the client.)
     fn mark_edges(&mut self, walk: &Walk, haves: &[Number], query: &Query) -> Result<(), ReadError> {
@@ -163,7 +162,7 @@ impl Selection<'_> {
                 }
             }
         }
-        for commit in haves.iter().take(limits::HAVE_TREES_MAX).chain(walk.passed.iter().take(PASSED_TREES_MAX)) {
+        for commit in haves.iter().take(limits::HAVE_TREES_MAX) {
             self.mark_had(self.history.tree(*commit))?;
         }
         Ok(())

@@ -63,7 +63,7 @@ fn each_entry(
             continue;
         }
         let is_tree = entry.mode.is_tree();
-        match objects.number(entry.oid) {
+        match history.memo.number(objects, entry.oid) {
             Some(number) => {
                 name(entry.filename);
                 out.push(Entry { number, is_tree });

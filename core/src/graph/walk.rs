@@ -15,8 +15,6 @@ const QUEUED: u8 = 4;
 pub(super) struct Walk {
     /// The wanted commits, newest first.
     pub(super) commits: Vec<Number>,
-    /// The excluded commits that the walk passed, newest first.
-    pub(super) passed: Vec<Number>,
     flags: Vec<u8>,
 }
 
@@ -52,14 +50,13 @@ pub(super) fn walk(
         history.load(*number)?;
         state.push(history, *number);
     }
-    let (mut commits, mut passed) = (Vec::new(), Vec::new());
+    let mut commits = Vec::new();
     let (mut last_date, mut left) = (u64::MAX, slop);
     while let Some((date, _, number)) = state.pop() {
         if since.is_some_and(|since| date < since) {
             state.exclude(number);
         }
         if state.is_excluded(number) {
-            passed.push(number);
             state.exclude_ancestors(history, number);
             for at in 0..history.parent_count(number) {
                 let parent = history.parent(number, at);
@@ -90,7 +87,7 @@ pub(super) fn walk(
         commits.push(number);
     }
     commits.retain(|number| !state.is_excluded(*number));
-    Ok(Walk { commits, passed, flags: state.flags })
+    Ok(Walk { commits, flags: state.flags })
 }
 
 struct State {
