@@ -162,6 +162,8 @@ struct Planner<'a> {
     stop: &'a AtomicBool,
     sent: NumberSet,
     had: NumberSet,
+    /// Whether deltas may stand on what does not travel.
+    thin: bool,
     segments: Vec<Segment>,
     writer: SpoolWriter<'a>,
     /// Bytes planned so far.
@@ -222,6 +224,7 @@ impl<'a> Planner<'a> {
             stop,
             sent: set(&selected.objects),
             had: set(if encoding.thin_pack { &selected.had } else { &[] }),
+            thin: encoding.thin_pack && !selected.had.is_empty(),
             segments: Vec::new(),
             writer: SpoolWriter::new(spool),
             bytes: 0,
@@ -346,12 +349,23 @@ impl<'a> Planner<'a> {
         if !travels && !self.had.contains(base) {
             return Form::Anew;
         }
-        let Header::OfsDelta { base_distance } = entry.header else { return Form::Verbatim };
         let own = base == self.objects.own_number(pack, position);
-        let near = travels && own && self.encoding.ofs_delta;
-        if let Some(output) = shifts.output(offset - base_distance).filter(|_| near) {
-            let distance = self.bytes - output;
-            return if distance == base_distance { Form::Verbatim } else { Form::Ofs(distance) };
+        if travels && own {
+            let base_offset = sealed.offset_at(position);
+            if base_offset > offset && self.thin {
+                // A receiver that completes a thin pack takes a base that it happens to hold before it has resolved the
+                // one that is still to come, then has it twice and dies: "REF_DELTA … already resolved".
+                return Form::Anew;
+            }
+            if let Some(output) = shifts.output(base_offset).filter(|_| base_offset < offset && self.encoding.ofs_delta)
+            {
+                let distance = self.bytes - output;
+                let same = matches!(entry.header, Header::OfsDelta { base_distance } if base_distance == distance);
+                return if same { Form::Verbatim } else { Form::Ofs(distance) };
+            }
+        }
+        if matches!(entry.header, Header::RefDelta { .. }) {
+            return Form::Verbatim;
         }
         Form::Ref(sealed.id_at(position))
     }
