@@ -14,6 +14,7 @@ mod object_directories;
 mod packed;
 mod policy;
 mod references;
+mod revision;
 mod shallow;
 
 pub use configuration::{Configuration, ConfigurationError, Scope, Setting, parse_boolean};
@@ -22,6 +23,7 @@ pub use hidden::HiddenRefs;
 pub use object_directories::ObjectDirectories;
 pub use policy::Service;
 pub use references::References;
+pub use revision::blob_named;
 
 use bstr::{BString, ByteSlice};
 use std::{

@@ -5,5 +5,6 @@
 mod clients;
 mod conversation;
 mod matrix;
+mod property;
 mod stage;
 mod transcripts;

@@ -277,6 +277,45 @@ fn filters_are_granted_by_configuration() {
 }
 
 #[test]
+fn sparse_filters_name_a_blob() {
+    let subject = Subject::new();
+    subject.configure(&["uploadpack.allowFilter=true"]);
+    let dir = subject.path.to_str().unwrap();
+    let store = |text: &str| {
+        let mut command = subject.stage.process("git");
+        let hash = command.args(["-C", dir, "hash-object", "-w", "--stdin"]);
+        crate::stage::run(hash, text.as_bytes()).expect("hash-object")
+    };
+    let files = subject.stage.git(&["-C", dir, "ls-tree", "-r", "--name-only", "HEAD"]);
+    let deep = files.lines().find(|path| path.contains('/')).unwrap();
+    let (folder, _) = deep.rsplit_once('/').unwrap();
+    let want = format!("want {}", subject.main);
+    let mut names =
+        vec!["none".to_owned(), "main:none".into(), subject.tree.clone(), "HEAD".into(), format!("HEAD:{deep}")];
+    for patterns in [
+        "/*\n!/*/\n".to_owned(),
+        format!("{folder}/\n"),
+        format!("/{deep}\n"),
+        "*.md\n# comment\n\n*.rs\n!*.toml\n".into(),
+        format!("*\n!{folder}/\n"),
+        "**/src/*.c\n".into(),
+        String::new(),
+    ] {
+        names.push(store(&patterns));
+    }
+    subject.stage.git(&["-C", dir, "update-ref", "refs/tags/patterns", names.last().unwrap()]);
+    names.extend(["patterns".to_owned(), "refs/tags/patterns".into(), "tags/patterns".into()]);
+    for name in &names {
+        for filter in [format!("filter sparse:oid={name}"), format!("filter combine:sparse:oid={name}+blob:limit=500")]
+        {
+            let request = ["command=fetch", "0001", &want, "ofs-delta", "no-progress", &filter, "done", "0000"];
+            let question = subject.question(2, STATELESS, &request);
+            compare(&subject.stage, &question, &filter);
+        }
+    }
+}
+
+#[test]
 fn depths_and_boundaries() {
     let subject = Subject::new();
     subject.configure(&[]);

@@ -7,11 +7,12 @@ use super::{
 };
 use heliostat_core::{
     fault::Fault,
-    graph::Graph,
+    graph::{Graph, Query},
     limits::{SIDE_BAND_64K_PAYLOAD_MAX, SIDE_BAND_PAYLOAD_MAX},
     objects::{Database, ReadError},
-    pack::{Chunk, EmitError, Emitter, Framing, Plan, PlanError, Spool, plan},
+    pack::{Chunk, EmitError, Emitter, Encoding, Framing, Plan, PlanError, Spool, plan},
     protocol::PackOrder,
+    repository::blob_named,
     wire::sideband::{self, Band},
 };
 use std::{
@@ -98,21 +99,27 @@ fn plan_awake(
 /// What the order asks for, planned. If an object has gone since the objects were listed (packs made and loose objects
 /// deleted by `git gc`), once more with a new listing.
 fn make(order: &PackOrder, opened: &Opened) -> Result<Plan, String> {
-    let made = match make_from(&opened.objects, order, opened) {
+    let mut query = order.query.clone();
+    if let Some(filter) = &mut query.filter {
+        filter
+            .resolve_sparse(&mut |name| blob_named(name, &opened.refs, &opened.objects))
+            .map_err(|name| format!("unable to access sparse blob in '{}'", String::from_utf8_lossy(&name)))?;
+    }
+    let made = match make_from(&opened.objects, &query, order.encoding, opened) {
         Err(PlanError::Read(ReadError::Missing(_) | ReadError::Io(_))) => {
             let (objects, _) = opened.repository.objects().map_err(|error| error.to_string())?;
-            make_from(&objects, order, opened)
+            make_from(&objects, &query, order.encoding, opened)
         }
         made => made,
     };
     made.map_err(|error| plan_words(&error))
 }
 
-fn make_from(objects: &Database, order: &PackOrder, opened: &Opened) -> Result<Plan, PlanError> {
+fn make_from(objects: &Database, query: &Query, encoding: Encoding, opened: &Opened) -> Result<Plan, PlanError> {
     let graph = Graph { objects, grafts: &opened.shallow, stop: &opened.stop };
-    let selected = graph.select(&order.query).map_err(PlanError::Read)?;
+    let selected = graph.select(query).map_err(PlanError::Read)?;
     let spool = Spool { directory: std::env::temp_dir() };
-    plan(objects, &selected, order.encoding, &spool, &opened.stop)
+    plan(objects, &selected, encoding, &spool, &opened.stop)
 }
 
 /// Tells the peer on band 2 what is wrong, as `git pack-objects` would, and makes the fault that ends the conversation.
