@@ -8,5 +8,5 @@ mod table;
 
 pub use change::Change;
 pub use name::{RefName, RefNameError};
-pub use packed::{PackedRefs, PackedRefsError};
+pub use packed::{PackedRefs, Peeled, UnexpectedLine};
 pub use table::{Head, Ref, RefTable, RefView};

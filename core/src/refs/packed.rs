@@ -1,69 +1,98 @@
 //! `packed-refs` (`gitrepository-layout`, `git-pack-refs`): written for the store's generations, read from anywhere.
 //!
 //! The writer gives the form that Git calls `peeled fully-peeled sorted`. The reader takes every form that Git wrote
-//! since 2006: with or without peeled lines, in any order. It skips names that Git would not accept, and counts them.
+//! since 2006 and refuses, as Git does, a line that is no reference.
 
 use super::{Ref, RefName, RefTable};
 use crate::ObjectId;
-use std::fmt;
+use bstr::{BStr, BString, ByteSlice};
+use std::{fmt, ops::Range};
 
 const HEADER: &[u8] = b"# pack-refs with: peeled fully-peeled sorted \n";
 const HEX: usize = 40;
 
-/// What a `packed-refs` file says.
+/// The references of one `packed-refs` file, sorted by name.
 #[derive(Debug, Default)]
 pub struct PackedRefs {
-    /// Its references, in the file's order.
-    pub refs: Vec<Ref>,
-    /// Whether a reference without a peeled line is known to be no annotated tag. (`peeled` alone says so of
-    /// `refs/tags/` only.)
-    pub fully_peeled: bool,
-    /// Lines left out because Git would refuse the name.
-    pub bad_names: usize,
+    text: Vec<u8>,
+    entries: Vec<Entry>,
 }
 
-/// A line that is no reference. Counted from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PackedRefsError {
-    /// Which line.
-    pub line: usize,
+#[derive(Debug)]
+struct Entry {
+    name: Range<usize>,
+    id: ObjectId,
+    peeled: Peeled,
 }
+
+/// What the file says of a reference's peeled value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peeled {
+    /// An annotated tag that peels to this.
+    To(ObjectId),
+    /// Not an annotated tag.
+    Itself,
+    /// The file does not say.
+    Unknown,
+}
+
+/// A line that is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnexpectedLine(pub BString);
 
 impl PackedRefs {
-    /// Reads the content of a `packed-refs` file.
-    pub fn parse(content: &[u8]) -> Result<Self, PackedRefsError> {
-        let mut packed = Self::default();
-        // Whether the line before was a reference that was taken, and so may be followed by what it peels to.
-        let mut taken = false;
-        let mut rest = content;
-        let mut number = 0;
-        while !rest.is_empty() {
-            number += 1;
-            let broken = PackedRefsError { line: number };
-            let end = rest.iter().position(|&byte| byte == b'\n').ok_or(broken)?;
-            let line = &rest[..end];
-            rest = &rest[end + 1..];
-            if let Some(words) = line.strip_prefix(b"#") {
-                packed.fully_peeled |= words.split(|&byte| byte == b' ').any(|word| word == b"fully-peeled");
-            } else if let Some(peeled) = line.strip_prefix(b"^") {
-                let peeled = ObjectId::from_hex(peeled).map_err(|_| broken)?;
-                if let (true, Some(last)) = (taken, packed.refs.last_mut()) {
-                    last.peeled = Some(peeled);
+    /// Takes the content of a file: with or without peeled lines, in any order. Names are not checked.
+    pub fn parse(text: Vec<u8>) -> Result<Self, UnexpectedLine> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let (mut peeled, mut fully_peeled) = (false, false);
+        let mut start = 0;
+        while start < text.len() {
+            let end = text[start..].find_byte(b'\n').map_or(text.len(), |length| start + length);
+            let line = &text[start..end];
+            let unexpected = || UnexpectedLine(line.into());
+            if let Some(traits) = line.strip_prefix(b"# pack-refs with:").filter(|_| start == 0) {
+                for word in traits.split(|byte| *byte == b' ') {
+                    peeled |= word == b"peeled" || word == b"fully-peeled";
+                    fully_peeled |= word == b"fully-peeled";
                 }
-            } else {
-                if line.get(HEX) != Some(&b' ') {
-                    return Err(broken);
+            } else if let Some(id) = line.strip_prefix(b"^") {
+                let id = ObjectId::from_hex(id).map_err(|_| unexpected())?;
+                entries.last_mut().ok_or_else(unexpected)?.peeled = Peeled::To(id);
+            } else if !(line.starts_with(b"#") && start == 0) {
+                let id = line.get(..40).and_then(|id| ObjectId::from_hex(id).ok()).ok_or_else(unexpected)?;
+                if line.get(40).is_none_or(|byte| !byte.is_ascii_whitespace()) || end == text.len() {
+                    return Err(unexpected());
                 }
-                let id = ObjectId::from_hex(&line[..HEX]).map_err(|_| broken)?;
-                let name = RefName::new(&line[HEX + 1..]);
-                taken = name.is_ok();
-                match name {
-                    Ok(name) => packed.refs.push(Ref { name, id, peeled: None, symbolic: None }),
-                    Err(_) => packed.bad_names += 1,
-                }
+                let name = start + 41..end;
+                let known = fully_peeled || peeled && text[name.clone()].starts_with(b"refs/tags/");
+                entries.push(Entry { name, id, peeled: if known { Peeled::Itself } else { Peeled::Unknown } });
             }
+            start = end + 1;
         }
-        Ok(packed)
+        if !entries.is_sorted_by(|a, b| text[a.name.clone()] <= text[b.name.clone()]) {
+            entries.sort_by(|a, b| text[a.name.clone()].cmp(&text[b.name.clone()]));
+        }
+        Ok(Self { text, entries })
+    }
+
+    /// All references, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&BStr, ObjectId, Peeled)> {
+        self.entries.iter().map(|entry| (self.text[entry.name.clone()].as_bstr(), entry.id, entry.peeled))
+    }
+
+    /// The references whose names Git accepts, as a table takes them.
+    pub fn refs(&self) -> Vec<Ref> {
+        let valid = self.iter().filter_map(|(name, id, peeled)| {
+            let peeled = if let Peeled::To(id) = peeled { Some(id) } else { None };
+            Some(Ref { name: RefName::new(name).ok()?, id, peeled, symbolic: None })
+        });
+        valid.collect()
+    }
+
+    /// What the reference of that name holds.
+    pub fn find(&self, name: &BStr) -> Option<ObjectId> {
+        let at = self.entries.binary_search_by(|entry| self.text[entry.name.clone()].cmp(name)).ok()?;
+        Some(self.entries[at].id)
     }
 }
 
@@ -94,18 +123,64 @@ fn push_hex(content: &mut Vec<u8>, id: &ObjectId) {
     content.extend_from_slice(&hex[..len]);
 }
 
-impl fmt::Display for PackedRefsError {
+impl fmt::Display for UnexpectedLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {} of packed-refs is no reference", self.line)
+        write!(f, "unexpected line in packed-refs: {}", self.0.escape_ascii())
     }
 }
 
-impl std::error::Error for PackedRefsError {}
+impl std::error::Error for UnexpectedLine {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::refs::Head;
+
+    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+    fn parse(text: &str) -> Result<Vec<(String, Peeled)>, UnexpectedLine> {
+        let refs = PackedRefs::parse(text.into())?;
+        Ok(refs.iter().map(|(name, _, peeled)| (name.to_string(), peeled)).collect())
+    }
+
+    #[test]
+    fn headers_say_what_is_known_of_peeled_values() {
+        let body = format!("{A} refs/heads/a\n{A} refs/tags/t\n^{B}\n{A} refs/tags/u\n");
+        let b = ObjectId::from_hex(B.as_bytes()).unwrap();
+        for (header, head, light) in [
+            ("# pack-refs with: peeled fully-peeled sorted \n", Peeled::Itself, Peeled::Itself),
+            ("# pack-refs with: peeled \n", Peeled::Unknown, Peeled::Itself),
+            ("", Peeled::Unknown, Peeled::Unknown),
+        ] {
+            let expected = [("refs/heads/a", head), ("refs/tags/t", Peeled::To(b)), ("refs/tags/u", light)];
+            let expected: Vec<_> = expected.into_iter().map(|(name, peeled)| (name.to_string(), peeled)).collect();
+            assert_eq!(parse(&format!("{header}{body}")).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn names_that_git_refuses_are_left_out_of_the_table() {
+        let packed = PackedRefs::parse(format!("{A} refs/b\n{A} refs/x..y\n^{B}\n{B} refs/a\n").into()).unwrap();
+        let names: Vec<_> = packed.refs().iter().map(|r| r.name.to_string()).collect();
+        assert_eq!(names, ["refs/a", "refs/b"]);
+    }
+
+    #[test]
+    fn unsorted_files_are_sorted_and_broken_ones_refused() {
+        let refs = PackedRefs::parse(format!("{A} refs/b\n{B} refs/a\n").into()).unwrap();
+        assert_eq!(refs.find("refs/a".into()), Some(ObjectId::from_hex(B.as_bytes()).unwrap()));
+        assert_eq!(refs.find("refs/c".into()), None);
+        for bad in [
+            &format!("^{A}\n"),
+            &format!("{A}refs/a\n"),
+            &format!("{A} refs/a"),
+            "short refs/a\n",
+            &format!("{A} refs/a\n# late\n"),
+        ] {
+            assert!(matches!(parse(bad), Err(UnexpectedLine(_))), "{bad:?}");
+        }
+    }
 
     fn id(byte: u8) -> ObjectId {
         ObjectId::from_bytes_or_panic(&[byte; 20])
@@ -123,37 +198,10 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let packed = PackedRefs::parse(&table().to_packed()).unwrap();
-        assert!(packed.fully_peeled);
-        assert_eq!(packed.bad_names, 0);
-        let read: Vec<_> = packed.refs.iter().map(|r| (r.name.to_string(), r.id, r.peeled)).collect();
+        let packed = PackedRefs::parse(table().to_packed()).unwrap();
+        assert!(packed.iter().all(|(_, _, peeled)| peeled != Peeled::Unknown));
+        let read: Vec<_> = packed.refs().iter().map(|r| (r.name.to_string(), r.id, r.peeled)).collect();
         let wrote: Vec<_> = table().iter().map(|r| (r.name.to_string(), r.id, r.peeled)).collect();
         assert_eq!(read, wrote);
-    }
-
-    #[test]
-    fn old_forms_and_bad_names_are_read() {
-        let hex = "1".repeat(40);
-        let packed =
-            PackedRefs::parse(format!("{hex} refs/b\n{hex} refs/x..y\n^{hex}\n{hex} refs/a\n^{hex}\n").as_bytes())
-                .unwrap();
-        assert!(!packed.fully_peeled);
-        assert_eq!(packed.bad_names, 1);
-        let read: Vec<_> = packed.refs.iter().map(|r| (r.name.to_string(), r.peeled.is_some())).collect();
-        assert_eq!(read, [("refs/b".into(), false), ("refs/a".into(), true)]);
-    }
-
-    #[test]
-    fn damage_is_told_by_line() {
-        let hex = "1".repeat(40);
-        for (content, line) in [
-            (format!("{hex} refs/a\n{hex}refs/b\n"), 2),
-            (format!("{hex} refs/a\n{hex} refs/b"), 2),
-            (format!("{hex} refs/a\n^{}\n", &hex[1..]), 2),
-            ("zz\n".into(), 1),
-            ("\n".into(), 1),
-        ] {
-            assert_eq!(PackedRefs::parse(content.as_bytes()).unwrap_err(), PackedRefsError { line }, "{content}");
-        }
     }
 }

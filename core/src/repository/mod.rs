@@ -11,7 +11,6 @@ mod format;
 mod hidden;
 mod locate;
 mod object_directories;
-mod packed;
 mod policy;
 mod references;
 mod revision;

@@ -1,15 +1,11 @@
 //! The references of a repository: loose over packed, symbolic ones resolved, hidden ones set apart.
 
-use super::{
-    OpenError, Repository,
-    hidden::HiddenRefs,
-    packed::{PackedError, PackedRefs, Peeled},
-};
+use super::{OpenError, Repository, hidden::HiddenRefs};
 use crate::{
     ObjectId,
-    limits::{REF_NAME_BYTES_MAX, REFERENCE_FILE_BYTES_MAX, SYMREF_DEPTH_MAX, TAG_DEPTH_MAX},
+    limits::{PACKED_REFS_BYTES_MAX, REF_NAME_BYTES_MAX, REFERENCE_FILE_BYTES_MAX, SYMREF_DEPTH_MAX, TAG_DEPTH_MAX},
     objects::{Database, Kind, Reader},
-    refs::{Head, Ref, RefName, RefTable},
+    refs::{Head, PackedRefs, Peeled, Ref, RefName, RefTable, UnexpectedLine},
 };
 use bstr::{BStr, BString, ByteSlice};
 use std::{
@@ -51,18 +47,29 @@ struct Resolved {
 const PER_WORKTREE: [&[u8]; 3] = [b"refs/bisect/", b"refs/rewritten/", b"refs/worktree/"];
 
 impl Repository {
+    /// A file that is not there holds nothing.
+    fn packed_refs(&self) -> Result<PackedRefs, OpenError> {
+        let path = self.common_dir.join("packed-refs");
+        let unreadable = |error| OpenError::Io("packed-refs", error);
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.len() > PACKED_REFS_BYTES_MAX => {
+                return Err(OpenError::Unsupported("packed-refs is larger than this program accepts".into()));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(PackedRefs::default()),
+            Err(error) => return Err(unreadable(error)),
+        }
+        PackedRefs::parse(fs::read(&path).map_err(unreadable)?).map_err(|UnexpectedLine(line)| {
+            OpenError::PackedRefs(format!("unexpected line in {}packed-refs: {line}", self.shown_common_dir()))
+        })
+    }
+
     /// Reads all references now. With `objects` tags are peeled; without, only peeled values that `packed-refs` holds are
     /// known. As in stock Git, a file that holds no id is shown with the null id and a reference to a missing object is
     /// shown as it is (so that a clone fails rather than lacks it), and a symbolic reference that leads nowhere is not
     /// shown. Unlike stock Git, malformed names are passed over.
     pub fn references(&self, hidden_refs: &HiddenRefs, objects: Option<&Database>) -> Result<References, OpenError> {
-        let packed = PackedRefs::read(&self.common_dir.join("packed-refs")).map_err(|error| match error {
-            PackedError::Io(error) => OpenError::Io("packed-refs", error),
-            PackedError::TooLarge => OpenError::Unsupported("packed-refs is larger than this program accepts".into()),
-            PackedError::UnexpectedLine(line) => {
-                OpenError::PackedRefs(format!("unexpected line in {}packed-refs: {line}", self.shown_common_dir()))
-            }
-        })?;
+        let packed = self.packed_refs()?;
         let mut reading = Reading {
             repository: self,
             packed: &packed,

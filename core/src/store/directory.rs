@@ -96,7 +96,7 @@ pub(super) fn load(disk: &dyn Disk, directory: &Path) -> Result<Loaded, String> 
     if crc32fast::hash(&packed) != record.packed_refs_crc32 {
         return Err("packed-refs: damaged".into());
     }
-    let mut refs = PackedRefs::parse(&packed).map_err(|error| error.to_string())?.refs;
+    let mut refs = PackedRefs::parse(packed).map_err(|error| error.to_string())?.refs();
     let targets: HashMap<_, _> = record.symbolic.iter().map(|(name, target)| (name, target)).collect();
     if !targets.is_empty() {
         for reference in &mut refs {

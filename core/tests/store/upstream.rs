@@ -132,7 +132,7 @@ fn command(directory: &Path, arguments: &[&str]) -> Command {
 pub fn check_published(mirror: &MirroredRepository, snapshot: &Snapshot) {
     git(mirror.directory(), &["fsck", "--full", "--no-dangling"]);
     let packed = std::fs::read(mirror.directory().join("packed-refs")).unwrap();
-    let packed = RefTable::new(PackedRefs::parse(&packed).unwrap().refs, Head::Absent);
+    let packed = RefTable::new(PackedRefs::parse(packed).unwrap().refs(), Head::Absent);
     assert_eq!(packed.len(), snapshot.refs.len());
     if *snapshot.refs.head() != Head::Absent {
         assert_eq!(refs_of(mirror.directory()).to_refs(), snapshot.refs.to_refs());
