@@ -202,11 +202,13 @@ impl Selection<'_> {
     }
 
     fn send_trees(&mut self, walk: &Walk, wanted: &Starts) -> Result<(), ReadError> {
-        // The entries of a tree that is asked for by name count as being at depth 0.
+        // The entries of a tree that is asked for by name count as being at depth 0; but one that a commit has as its
+        // own counts as that commit's (Git's `NOT_USER_GIVEN`).
+        let roots = if self.omission.depth.is_some() { self.own_trees(walk, &wanted.trees)? } else { Vec::new() };
         let mut level = Vec::new();
         for tree in &wanted.trees {
             self.sent.insert(*tree);
-            if self.seen.insert(*tree) {
+            if !roots.contains(tree) && self.seen.insert(*tree) {
                 level.push((*tree, 0));
             }
         }
@@ -257,6 +259,20 @@ impl Selection<'_> {
             walk.send(&mut self.history, root, depth)?;
         }
         Ok(())
+    }
+
+    /// Those of `trees` that are the own tree of a commit that is sent.
+    fn own_trees(&mut self, walk: &Walk, trees: &[Number]) -> Result<Vec<Number>, ReadError> {
+        let mut own = Vec::new();
+        if trees.is_empty() {
+            return Ok(own);
+        }
+        for commit in &walk.commits {
+            own.extend(self.history.existing_tree(*commit)?.filter(|tree| trees.contains(tree)));
+        }
+        own.sort_unstable();
+        own.dedup();
+        Ok(own)
     }
 
     /// Visits everything below the trees of `stack`, emptying it.
