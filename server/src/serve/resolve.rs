@@ -4,9 +4,15 @@
 //! an upstream may hold both as different repositories.
 
 use super::node::{Mirrors, Node};
-use crate::{http::response::Response, shard::task, sync::Confirmed};
+use crate::{
+    http::response::Response,
+    shard::task,
+    sync::{Activity, Confirmed},
+    upstream::Phase,
+};
 use heliostat_core::{
     RepositoryPath,
+    fault::Fault,
     store::{RepositoryId, Snapshot},
 };
 use std::{
@@ -116,17 +122,27 @@ pub async fn resolve(node: &Node, path: &RepositoryPath, ask: Ask) -> Result<Fou
 
 /// The upstream's word on `path`, within `wait`.
 pub async fn confirm(mirrors: &Mirrors, path: &RepositoryPath, wait: Duration) -> Confirmed {
-    let late = |detail: &str| {
-        Confirmed::Unavailable(Arc::new(heliostat_core::fault::Fault::upstream(
-            "the upstream has not answered in time, try again",
-            detail,
-        )))
-    };
     match task::within(wait, mirrors.syncs.confirm(path.as_str())).await {
         Some(Ok(confirmed)) => confirmed,
-        Some(Err(_)) => late("synchronisation has ended"),
-        None => late("no answer within `wait`"),
+        Some(Err(_)) => Confirmed::Unavailable(late("synchronisation has ended")),
+        None => unconfirmed(mirrors, path),
     }
+}
+
+/// `wait` is over. An upstream that has said nothing is away, and what is here is served; once it has named its
+/// references, what is here is known to be old, and the client comes again when the objects have arrived.
+fn unconfirmed(mirrors: &Mirrors, path: &RepositoryPath) -> Confirmed {
+    let fault = late("no answer within `wait`");
+    let asked_only = |activity: &Activity| matches!(activity.progress.phase(), Phase::Waiting | Phase::Asking);
+    let moving = mirrors.syncs.activities().iter().any(|activity| activity.path == *path && !asked_only(activity));
+    match here(mirrors, path.clone()) {
+        Some(found) if !moving => Confirmed::Stale(found.snapshot, fault),
+        _ => Confirmed::Unavailable(fault),
+    }
+}
+
+fn late(detail: &str) -> Arc<Fault> {
+    Arc::new(Fault::upstream("the upstream has not answered in time, try again", detail))
 }
 
 /// What a client hears that can't be served, one status for each reason:
