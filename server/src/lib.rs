@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod http;
 pub mod logging;
+pub mod lost_pages;
 pub mod serve;
 pub mod shard;
 pub mod sync;

@@ -29,6 +29,9 @@ enum Command {
 /// Parses the command line and runs what it names.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Err(error) = crate::lost_pages::survive() {
+        eprintln!("heliostat: a damaged pack would end this process: {error}");
+    }
     match arguments.command {
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
