@@ -17,13 +17,15 @@ use std::{
     io,
     net::{Shutdown, SocketAddr},
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Connections that the kernel may hold before they are accepted; it lowers this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 /// Pause after an `accept` that failed for want of something.
 const PAUSE: Duration = Duration::from_millis(10);
+/// How long a port may still be held by a process that is gone.
+const PREDECESSOR_TIME: Duration = Duration::from_secs(3);
 
 /// A bound socket that is not in any executor yet.
 pub struct Listener {
@@ -111,7 +113,8 @@ impl Stop {
 }
 
 /// SO_REUSEPORT would let a second process of the same user share the port and take half of the connections; a socket
-/// without it finds out.
+/// without it finds out. The sockets of a predecessor that was killed outlive it until the kernel has taken its rings
+/// down, so it looks again for [`PREDECESSOR_TIME`].
 fn refuse_shared_port(address: SocketAddr) -> io::Result<()> {
     if address.port() == 0 {
         return Ok(());
@@ -121,7 +124,15 @@ fn refuse_shared_port(address: SocketAddr) -> io::Result<()> {
         probe.set_only_v6(true)?;
     }
     probe.set_reuse_address(true)?;
-    probe.bind(&address.into())
+    let deadline = Instant::now() + PREDECESSOR_TIME;
+    loop {
+        match probe.bind(&address.into()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(5 * PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 fn reserve() -> io::Result<OwnedFd> {
