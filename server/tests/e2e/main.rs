@@ -22,4 +22,3 @@ mod ls_remote;
 mod outage;
 mod partial;
 mod support;
-mod wire;

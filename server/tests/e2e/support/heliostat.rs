@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -11,6 +10,9 @@ use super::process::{Guarded, SERVER_TIMEOUT, free_port, hermetic, wait_until};
 
 /// The binary that cargo built for this test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_heliostat");
+
+/// How much of its log a failed test shows.
+const LOG_LINES_SHOWN: usize = 40;
 
 /// A `heliostat serve`, running or ended, always on the same ports.
 pub struct Heliostat {
@@ -73,17 +75,6 @@ impl Heliostat {
         process.signal(Signal::TERM);
         let status = process.wait(SERVER_TIMEOUT);
         status.unwrap_or_else(|| panic!("heliostat does not stop on SIGTERM:\n{}", self.log()))
-    }
-
-    /// Sends it a signal and does not wait.
-    pub fn signal(&mut self, signal: Signal) {
-        self.process.as_mut().expect("heliostat runs").signal(signal);
-    }
-
-    /// Waits for an end that is under way.
-    pub fn wait(&mut self, timeout: Duration) -> ExitStatus {
-        let status = self.process.take().expect("heliostat runs").wait(timeout);
-        status.unwrap_or_else(|| panic!("heliostat does not end:\n{}", self.log()))
     }
 
     /// SIGKILL.
@@ -178,7 +169,10 @@ impl Heliostat {
 impl Drop for Heliostat {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("-- the log of heliostat {}:\n{}", self.arguments.join(" "), self.log());
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n");
+            eprintln!("-- the end of the log of heliostat {}:\n{tail}", self.arguments.join(" "));
         }
     }
 }

@@ -160,7 +160,9 @@ fn rich_history() -> String {
         let small = format!("content {day}\n").repeat(3);
         let path = format!("src/f{}.txt", day % 10);
         let deep = format!("deep/a{}/b/c/d{}/leaf.txt", day % 3, day % 7);
-        let files = [(path.as_str(), small.as_str()), (deep.as_str(), small.as_str()), ("src/big.txt", big.as_str())];
+        // Of its own: one blob below and above a filter's depth is where stock Git's `combine:` forgets it.
+        let leaf = format!("leaf {day}\n");
+        let files = [(path.as_str(), small.as_str()), (deep.as_str(), leaf.as_str()), ("src/big.txt", big.as_str())];
         let merged = match day {
             40 => Some("refs/heads/topic"),
             60 => Some("refs/heads/side"),
