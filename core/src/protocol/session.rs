@@ -254,8 +254,7 @@ impl Session {
             let packet = match self.input.next()? {
                 Next::Packet(packet) => packet,
                 Next::Wait => return Ok(Progress::Stuck(State::Keys(keys))),
-                Next::End if keys.seen => return refused("the remote end hung up unexpectedly"),
-                Next::End => return Ok(Progress::Made(State::Ended(None))),
+                Next::End => break,
             };
             match packet {
                 Packet::Data(line) => keys.key(line, view)?,
@@ -268,6 +267,11 @@ impl Session {
                 Packet::ResponseEnd => return refused("unexpected response end packet"),
             }
         }
+        // In the middle of a request, or of a packet.
+        if keys.seen || !self.input.rest().is_empty() {
+            return refused("the remote end hung up unexpectedly");
+        }
+        Ok(Progress::Made(State::Ended(None)))
     }
 
     fn arguments(&mut self, mut command: Command, view: &View<'_>) -> Refused<Progress> {

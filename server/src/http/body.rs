@@ -218,6 +218,8 @@ mod tests {
         let at = flipped.len() - 6;
         flipped[at] ^= 1;
         assert!(matches!(read(length_of(&flipped, Coding::Gzip), &flipped, 7), Err(BodyError::Malformed(_))));
+        // Nothing at all is no gzip member either.
+        assert!(matches!(read(length_of(b"", Coding::Gzip), b"", 7), Err(BodyError::Malformed(_))));
         let trailing = [good.as_slice(), b"smuggled"].concat();
         assert!(matches!(read(length_of(&trailing, Coding::Gzip), &trailing, 4096), Err(BodyError::Malformed(_))));
         assert!(matches!(read(length_of(b"plain", Coding::Gzip), b"plain", 7), Err(BodyError::Malformed(_))));

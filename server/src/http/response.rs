@@ -49,9 +49,10 @@ impl Response {
         self
     }
 
-    /// 404: the same bytes for a repository that does not exist, one that must not be seen, and a path that is none.
+    /// 404: the same bytes for a repository that does not exist, one that must not be seen, and a path that is none. Without
+    /// words, since Git has its own for it and would show ours beside them.
     pub fn not_found() -> Self {
-        Self::text(404, "not found")
+        Self { status: 404, headers: Vec::new(), body: Cow::Borrowed(b"") }
     }
 
     /// 405 for a route that only takes `allow`.
