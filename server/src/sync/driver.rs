@@ -43,7 +43,7 @@ struct Driver {
     waiting: HashMap<Ticket, oneshot::Sender<Confirmed>>,
     last_ticket: Ticket,
     /// Repositories whose references have moved and that wait for their fetch.
-    moved: HashMap<Arc<str>, (Box<dyn Asked>, Arc<Progress>)>,
+    moved: HashMap<Arc<str>, Moved>,
     guards: HashMap<Arc<str>, EmptyGuard>,
     askers: flume::Sender<pool::Job>,
     fetchers: flume::Sender<pool::Job>,
@@ -51,6 +51,9 @@ struct Driver {
     /// When to list the upstream's repositories again; `None` while that is under way.
     list_at: Option<Duration>,
 }
+
+/// A repository whose references have moved: what the upstream told, and where its progress is counted.
+type Moved = (Box<dyn Asked>, Arc<Progress>);
 
 /// Starts all threads.
 pub(super) fn start(shared: &Arc<Shared>) -> io::Result<(flume::Sender<Event>, Vec<JoinHandle<()>>)> {
