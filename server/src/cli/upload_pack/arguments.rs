@@ -140,7 +140,7 @@ fn find(name: &str) -> Found {
     }
     let mut found = FLAGS.iter().filter(|(full, _)| !stem.is_empty() && full.starts_with(stem));
     let no = if on { "" } else { "no-" };
-    match (found.next(), found.last()) {
+    match (found.next(), found.next_back()) {
         (Some((full, flag)), None) => Found::One(full, *flag, on),
         (Some((first, _)), Some((last, _))) => Found::Several(format!("{no}{first}"), format!("{no}{last}")),
         (None, _) => Found::None,
