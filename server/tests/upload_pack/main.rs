@@ -8,6 +8,7 @@
 mod clients;
 mod conversation;
 mod matrix;
+mod process;
 mod property;
 mod stage;
 mod transcripts;

@@ -2,15 +2,15 @@
 
 use crate::{
     conversation::{Question, Request, compare},
-    stage::Stage,
+    stage::{Stage, run},
 };
 use heliostat_testrepo::{Repository, Spec};
-use std::{path::PathBuf, process::Command};
+use std::path::PathBuf;
 
 /// A small repository with everything that references can be, and ids to ask for.
-struct Subject {
-    stage: Stage,
-    path: PathBuf,
+pub struct Subject {
+    pub stage: Stage,
+    pub path: PathBuf,
     main: String,
     parent: String,
     first: String,
@@ -25,7 +25,7 @@ struct Subject {
 }
 
 impl Subject {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let stage = Stage::new();
         let path = stage.path("subject.git");
         let repository: Repository = Spec { pulls: 3, ..Spec::small(11) }.write(&path).unwrap();
@@ -57,7 +57,7 @@ impl Subject {
     }
 
     /// Sets the repository's configuration to `lines` (`section.key=value`), after its own.
-    fn configure(&self, lines: &[&str]) {
+    pub fn configure(&self, lines: &[&str]) {
         let text = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n";
         std::fs::write(self.path.join("config"), text).unwrap();
         for line in lines {
@@ -269,6 +269,9 @@ fn filters_are_granted_by_configuration() {
             let filter = format!("filter {spec}");
             let request = ["command=fetch", "0001", &want, "ofs-delta", "no-progress", &filter, "done", "0000"];
             compare(&subject.stage, &subject.question(2, STATELESS, &request), &format!("v2 {lines:?} {spec}"));
+            if lines.len() > 1 {
+                continue;
+            }
             let first = format!("{want} side-band-64k ofs-delta no-progress filter");
             let request = [&*first, &filter, "0000", "done"];
             compare(&subject.stage, &subject.question(0, STATELESS, &request), &format!("v0 {lines:?} {spec}"));
@@ -284,7 +287,7 @@ fn sparse_filters_name_a_blob() {
     let store = |text: &str| {
         let mut command = subject.stage.process("git");
         let hash = command.args(["-C", dir, "hash-object", "-w", "--stdin"]);
-        crate::stage::run(hash, text.as_bytes()).expect("hash-object")
+        run(hash, text.as_bytes()).expect("hash-object")
     };
     let files = subject.stage.git(&["-C", dir, "ls-tree", "-r", "--name-only", "HEAD"]);
     let deep = files.lines().find(|path| path.contains('/')).unwrap();
@@ -371,16 +374,15 @@ fn negotiations() {
     for haves in [&[&*absent][..], &[&parent], &[&first, &absent], &[&branch, &parent], &[&absent, &first, &branch]] {
         let known = |id: &&str| !id.ends_with("1111111111");
         let tips: Vec<String> = haves.iter().filter(|id| known(id)).map(|line| line[5..].to_owned()).collect();
-        for capabilities in ["", "multi_ack ", "multi_ack_detailed ", "multi_ack_detailed no-done "] {
-            for thin in ["", "thin-pack "] {
-                let first_line = want(&format!("{capabilities}{thin}side-band-64k ofs-delta no-progress"));
-                for ending in [&["0000"][..], &["0000", "done"], &["done"]] {
-                    let request = [&[&*first_line, "0000"], haves, ending].concat();
-                    for options in [&[][..], STATELESS] {
-                        let mut question = subject.question(0, options, &request);
-                        question.haves.clone_from(&tips);
-                        compare(&subject.stage, &question, &format!("v0 {options:?} {request:?}"));
-                    }
+        for capabilities in ["", "multi_ack ", "multi_ack_detailed thin-pack ", "multi_ack_detailed no-done thin-pack "]
+        {
+            let first_line = want(&format!("{capabilities}side-band-64k ofs-delta no-progress"));
+            for ending in [&["0000"][..], &["0000", "done"], &["done"]] {
+                let request = [&[&*first_line, "0000"], haves, ending].concat();
+                for options in [&[][..], STATELESS] {
+                    let mut question = subject.question(0, options, &request);
+                    question.haves.clone_from(&tips);
+                    compare(&subject.stage, &question, &format!("v0 {options:?} {request:?}"));
                 }
             }
         }
@@ -507,40 +509,5 @@ fn directories_that_can_not_be_served() {
                 compare(stage, &question, &format!("v{version} {options:?} {name}"));
             }
         }
-    }
-}
-
-#[test]
-fn a_reader_that_goes_away_ends_us_as_it_ends_stock() {
-    use std::os::unix::process::ExitStatusExt;
-    let subject = Subject::new();
-    for side in crate::stage::Side::BOTH {
-        let server = format!("{} --advertise-refs {}", side.command_line(), subject.path.display());
-        let mut shell: Command = subject.stage.process("bash");
-        let script = format!("set -o pipefail; (trap - PIPE; sleep 0.2; exec {server}) | true");
-        let outcome = crate::stage::run(shell.args(["-c", &script]), b"");
-        assert_eq!(outcome.status.code(), Some(141), "{side:?}: {} {:?}", outcome.err, outcome.status.signal());
-        assert_eq!(outcome.err, "", "{side:?}");
-    }
-}
-
-#[test]
-fn silence_ends_the_process_after_the_timeout() {
-    use std::{os::unix::process::ExitStatusExt, process::Stdio, time::Instant};
-    let subject = Subject::new();
-    for side in crate::stage::Side::BOTH {
-        let start = Instant::now();
-        let mut command = subject.stage.server(side);
-        command.args(["--timeout=1"]).arg(&subject.path);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let status = loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(start.elapsed().as_secs() < 20, "{side:?} does not end");
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        };
-        assert_eq!(status.signal(), Some(14), "{side:?}");
-        assert!(start.elapsed().as_millis() >= 900, "{side:?}");
     }
 }

@@ -95,7 +95,7 @@ fn request(draft: &Draft, tips: &[String], commits: &[String]) -> (Request, Vec<
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, max_shrink_iters: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, max_shrink_iters: 60, ..ProptestConfig::default() })]
 
     #[test]
     fn packs_hold_what_stock_sends(seed in any::<u64>(), form in 0u8..6, drafts in collection::vec(drafts(), 1..6)) {
