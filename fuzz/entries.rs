@@ -24,8 +24,11 @@ use std::{
     sync::{Arc, LazyLock, atomic::AtomicBool},
 };
 
-/// Name and function of every entry.
-pub const ENTRIES: &[(&str, fn(&[u8]))] = &[
+/// A target's name, and what it does with an input.
+pub type Entry = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const ENTRIES: &[Entry] = &[
     ("config", config),
     ("filter_spec", filter_spec),
     ("http_head", http_head_and_body),

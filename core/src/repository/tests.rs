@@ -135,7 +135,7 @@ fn head_unborn_detached_hidden() {
     assert_eq!(references.table.head_id(), None);
     std::fs::write(fixture.root.join("w/.git/HEAD"), format!("{commit}\n")).unwrap();
     assert!(
-        matches!(fixture.references("w", &[]).table.head(), Head::Detached(id) if id.to_hex().to_string() == commit)
+        matches!(fixture.references("w", &[]).table.head(), Head::Detached(id) if id.to_hex() == commit)
     );
 }
 
