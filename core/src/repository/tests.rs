@@ -134,9 +134,7 @@ fn head_unborn_detached_hidden() {
     assert!(matches!(references.table.head(), Head::Symbolic(name) if name.as_bstr() == "refs/heads/none"));
     assert_eq!(references.table.head_id(), None);
     std::fs::write(fixture.root.join("w/.git/HEAD"), format!("{commit}\n")).unwrap();
-    assert!(
-        matches!(fixture.references("w", &[]).table.head(), Head::Detached(id) if id.to_hex() == commit)
-    );
+    assert!(matches!(fixture.references("w", &[]).table.head(), Head::Detached(id) if id.to_hex() == commit));
 }
 
 #[test]

@@ -36,9 +36,6 @@ pub(super) enum Event {
     Stop,
 }
 
-/// What the upstream has said of a repository, and how far the sync has come.
-type Moved = (Box<dyn Asked>, Arc<Progress>);
-
 struct Driver {
     shared: Arc<Shared>,
     events: flume::Sender<Event>,
