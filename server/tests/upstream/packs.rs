@@ -46,17 +46,26 @@ enum Bend {
 
 impl Host {
     fn start() -> Self {
+        Self::start_with(2)
+    }
+
+    /// A host that speaks this version of the protocol at most.
+    fn start_with(version: u8) -> Self {
         let sandbox = Sandbox::new();
         let git = Git::new(&sandbox);
         let upstream = Repository::rich(&git, &sandbox.folder("upstream").join("app.git"));
         let bend: Arc<Mutex<Bend>> = Arc::default();
         let peer = Peer::start({
             let (git, folder, bend) = (git.clone(), upstream.folder.clone(), bend.clone());
-            move |request| {
-                if request.line.starts_with("GET") {
-                    return Say::Keep(ok(ADVERTISEMENT, &v2(USUAL)));
+            move |request| match (request.line.starts_with("GET"), version) {
+                (true, 2) => Say::Keep(ok(ADVERTISEMENT, &v2(USUAL))),
+                (true, _) => {
+                    let arguments = ["upload-pack", "--stateless-rpc", "--advertise-refs", "."];
+                    let advertised = git.run(&folder, &arguments).stdout;
+                    let service = [line("# service=git-upload-pack\n"), b"0000".to_vec()].concat();
+                    Say::Keep(ok(ADVERTISEMENT, &[service, advertised].concat()))
                 }
-                answer(&git, &folder, request, &bend.lock().unwrap())
+                (false, _) => answer(&git, &folder, request, version, &bend.lock().unwrap()),
             }
         });
         let mirror = Mirror::start(&sandbox.folder("data"), &peer.url());
@@ -88,7 +97,7 @@ impl Host {
 }
 
 /// Asks stock `git upload-pack` on the folder, and bends what it says.
-fn answer(git: &Git, folder: &Path, request: &Request, bend: &Bend) -> Say {
+fn answer(git: &Git, folder: &Path, request: &Request, version: u8, bend: &Bend) -> Say {
     let body = if request.head.to_ascii_lowercase().contains("content-encoding: gzip") {
         let mut plain = Vec::new();
         std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(request.body.as_slice()), &mut plain).unwrap();
@@ -97,7 +106,7 @@ fn answer(git: &Git, folder: &Path, request: &Request, bend: &Bend) -> Say {
         request.body.clone()
     };
     let mut command = git.command(folder, &["upload-pack", "--stateless-rpc", "."]);
-    command.env("GIT_PROTOCOL", "version=2");
+    command.env("GIT_PROTOCOL", format!("version={version}"));
     let said = super::support::process::run(&mut command, &body, folder).stdout;
     let is_fetch = body.windows(13).any(|window| window == b"command=fetch");
     let whole = |answer: &[u8]| Say::Keep(ok(RESULT, answer));
@@ -258,4 +267,32 @@ fn a_damaged_increment_is_fetched_again_whole() {
     assert!(matches!(host.mirror.confirm(APP), Confirmed::Stale(..)));
     let after = fetches(&host);
     assert_eq!((after.0 - before.0, after.1 - before.1), (1, 2), "one with haves, one without");
+}
+
+/// A host that knows nothing newer than version 0: full, incremental and negotiated fetches, and a repository that gets
+/// its first commit.
+#[test]
+fn a_host_of_version_0() {
+    let host = Host::start_with(0);
+    let check = |what: &str| {
+        let snapshot = host.mirror.current(APP);
+        let here = host.mirror.store.find(APP).unwrap();
+        let references = |folder: &Path| host.git.text(folder, &["for-each-ref", "--format=%(refname) %(objectname)"]);
+        assert_eq!(references(here.directory()), references(&host.upstream.folder), "{what}");
+        host.git.text(here.directory(), &["fsck", "--full", "--strict"]);
+        snapshot.objects.packs().iter().map(|pack| pack.len()).sum::<u32>()
+    };
+    let whole = check("full");
+    host.upstream.commit("main", &[("next.txt", "next\n")]);
+    let next = check("incremental");
+    assert!(next - whole < 20, "{whole} objects and then {next}");
+    for reference in host.upstream.run(&["for-each-ref", "--format=%(refname)"]).lines() {
+        if reference != "refs/heads/main" {
+            host.upstream.run(&["update-ref", "--no-deref", "-d", reference]);
+        }
+    }
+    let parent = host.upstream.id("main~1");
+    host.upstream.commit_on(&parent, "main", &[("amended.txt", "amended\n")]);
+    let forced = check("forced, with nothing else in common");
+    assert!(forced - next < 40, "{next} objects and then {forced}");
 }
