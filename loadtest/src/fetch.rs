@@ -121,7 +121,10 @@ fn read_pack(frames: &mut Frames<'_>, walk: bool) -> Result<(Pack, Instant), Fai
             Frame::Flush => break,
             Frame::Delimiter => return Err(Failure::Framing("a delimiter in a pack")),
             Frame::Data([1, data @ ..]) => {
-                first.get_or_insert_with(Instant::now);
+                // An empty one only keeps the connection alive.
+                if !data.is_empty() {
+                    first.get_or_insert_with(Instant::now);
+                }
                 check.push(data).map_err(Failure::Pack)?;
             }
             Frame::Data([2, ..]) => {}
