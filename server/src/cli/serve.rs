@@ -181,7 +181,12 @@ impl Server {
 
         let (post, inboxes) = Post::new(shards);
         let policy = Arc::new(Policy::mirror(concat!("heliostat/", env!("CARGO_PKG_VERSION"))));
-        let tools = Tools { post: post.clone(), policy: policy.clone(), spool: config.node.data.clone() };
+        let tools = Tools {
+            post: post.clone(),
+            policy: policy.clone(),
+            spool: config.node.data.clone(),
+            plans: Arc::default(),
+        };
         let workers = Workers::start(shards.max(2), &tools).map_err(|error| format!("starting threads: {error}"))?;
         let admission = Admission::new(preflight::descriptors_max());
         let node = Arc::new(Node::new(config.clone(), admission, workers, policy));

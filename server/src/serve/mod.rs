@@ -9,6 +9,7 @@ pub mod node;
 pub mod owner;
 pub mod references;
 pub mod resolve;
+pub mod shared;
 pub mod stream;
 pub mod upload_pack;
 pub mod view;

@@ -5,6 +5,7 @@
 
 use super::{
     job::{End, Job, Spoken, Step},
+    shared::SharedPlans,
     view::with_view,
 };
 use crate::shard::{
@@ -45,6 +46,8 @@ pub struct Tools {
     pub policy: Arc<Policy>,
     /// Where plans spool what outgrows memory.
     pub spool: PathBuf,
+    /// What is being planned and sent.
+    pub plans: Arc<SharedPlans>,
 }
 
 impl Workers {
@@ -118,8 +121,9 @@ fn work(job: Job, tools: &Tools) {
     // Who is gone hears nothing; the stop flag has been raised then.
     let _ = steps.send(Step::Spoken(Box::new(Spoken { session, bytes, end })));
     if let Some(order) = order {
-        let planned = plan(&snapshot, &order, &tools.spool, &stop);
-        let _ = steps.send(Step::Planned(planned.map(Arc::new)));
+        let make = || plan(&snapshot, &order, &tools.spool, &stop);
+        let planned = tools.plans.get(&snapshot.objects, &order, &stop, make);
+        let _ = steps.send(Step::Planned(planned));
     }
 }
 
