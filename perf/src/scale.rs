@@ -1,0 +1,148 @@
+//! One large repository, mirrored, cloned with real Git, then cloned by many clients at once under a bound on memory.
+//!
+//! Memory is what the server has for itself: `RssAnon`, sampled. Pages of mapped packs are the kernel's to drop, and
+//! not counted.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
+
+use heliostat_loadtest::{CloneKind, Fleet, Report};
+use heliostat_testrepo::Spec;
+use serde::Serialize;
+
+use crate::apache::Apache;
+use crate::git::Git;
+use crate::heliostat::Heliostat;
+use crate::process::memory_bytes;
+
+const REPOSITORY: &str = "large.git";
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(10);
+/// How long a client waits for the next bytes: for its turn to be planned, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What to do.
+pub struct Scale {
+    /// The server's program.
+    pub heliostat: PathBuf,
+    /// The repository.
+    pub spec: Spec,
+    /// The upstream is Apache with `git http-backend`; else the folder itself.
+    pub apache: bool,
+    /// Clients at once.
+    pub clients: u32,
+    /// How each clones, one fleet after another.
+    pub kinds: Vec<CloneKind>,
+}
+
+/// What came of it. Nothing comes of it but an error if a clone was not sound.
+#[derive(Debug, Serialize)]
+pub struct Measured {
+    /// Objects in the upstream.
+    pub objects: u64,
+    /// References of the upstream.
+    pub references: u64,
+    /// Making the upstream.
+    pub generate_seconds: f64,
+    /// Mirroring it.
+    pub mirror_seconds: f64,
+    /// Most memory while mirroring, in bytes.
+    pub mirror_memory_bytes: u64,
+    /// `git clone --mirror` through the mirror.
+    pub clone_seconds: f64,
+    /// `git fsck --full` of that clone, and comparing its references.
+    pub verify_seconds: f64,
+    /// Memory with nothing to do, just before the fleets.
+    pub idle_memory_bytes: u64,
+    /// Most memory during each fleet, in bytes, and what the fleet saw.
+    pub fleets: Vec<(u64, Report)>,
+}
+
+impl Scale {
+    /// Does it in `folder`, which must be empty, and leaves it there.
+    pub fn run(&self, folder: &Path) -> io::Result<Measured> {
+        let git = Git::new(&folder.join("home"))?;
+        let upstream = folder.join("upstream");
+        fs::create_dir_all(&upstream)?;
+        let (made, generate) = timed(|| self.spec.write(&upstream.join(REPOSITORY)))?;
+        let references = (made.refs.len() + made.symbolic.len()) as u64;
+
+        let apache = self.apache.then(|| Apache::start(&folder.join("apache"), &upstream, &git)).transpose()?;
+        let address = apache.as_ref().map_or_else(|| upstream.display().to_string(), Apache::url);
+        let heliostat = Heliostat::start(&self.heliostat, &folder.join("heliostat"), &address)?;
+        let id = heliostat.server.id();
+        let (mirrored, mirror_memory_bytes) = watched(id, || heliostat.wait_mirrored(REPOSITORY));
+        let mirrored = mirrored?;
+
+        let url = format!("{}/{REPOSITORY}", heliostat.url());
+        let clone = folder.join("clone.git");
+        let target = clone.display().to_string();
+        let (_, cloned) = timed(|| git.run(folder, &["clone", "--quiet", "--mirror", &url, &target]))?;
+        let (_, verified) = timed(|| verify(&git, &upstream.join(REPOSITORY), &clone))?;
+
+        let idle_memory_bytes = heliostat.server.memory_bytes()?;
+        let mut fleets = Vec::new();
+        for &kind in &self.kinds {
+            let address = url.parse().map_err(|error| io::Error::other(format!("{url}: {error}")))?;
+            let fleet = Fleet { clients: self.clients, patience: PATIENCE, ..Fleet::new(address, kind) };
+            let (report, peak) = watched(id, || fleet.run());
+            let report = report.map_err(|failure| io::Error::other(format!("{kind:?}: {failure}")))?;
+            if report.failed > 0 {
+                return Err(io::Error::other(format!("{kind:?}: {report}")));
+            }
+            fleets.push((peak, report));
+        }
+        Ok(Measured {
+            objects: made.objects,
+            references,
+            generate_seconds: generate.as_secs_f64(),
+            mirror_seconds: mirrored.as_secs_f64(),
+            mirror_memory_bytes,
+            clone_seconds: cloned.as_secs_f64(),
+            verify_seconds: verified.as_secs_f64(),
+            idle_memory_bytes,
+            fleets,
+        })
+    }
+}
+
+impl Measured {
+    /// Most memory during any fleet, in bytes.
+    pub fn peak_memory_bytes(&self) -> u64 {
+        self.fleets.iter().map(|(peak, _)| *peak).max().unwrap_or(0)
+    }
+}
+
+/// Sound by itself, and with the references of the upstream: that its objects are those follows.
+fn verify(git: &Git, upstream: &Path, clone: &Path) -> io::Result<()> {
+    git.run(clone, &["fsck", "--full", "--no-dangling", "--no-progress"])?;
+    let references = |folder: &Path| git.run(folder, &["for-each-ref", "--format=%(objectname) %(refname)"]);
+    if references(upstream)? != references(clone)? {
+        return Err(io::Error::other("the clone has other references than the upstream"));
+    }
+    let head = |folder: &Path| git.run(folder, &["rev-parse", "HEAD"]);
+    if head(upstream)? == head(clone)? { Ok(()) } else { Err(io::Error::other("the clone has another HEAD")) }
+}
+
+fn timed<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<(T, Duration)> {
+    let begin = Instant::now();
+    work().map(|done| (done, begin.elapsed()))
+}
+
+/// Does the work, and says how much memory the process had at most meanwhile, in bytes.
+pub fn watched<T>(process: u32, work: impl FnOnce() -> T) -> (T, u64) {
+    let (peak, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    let outcome = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                peak.fetch_max(memory_bytes(process).unwrap_or(0), Ordering::Relaxed);
+                thread::sleep(SAMPLE_INTERVAL);
+            }
+        });
+        let outcome = work();
+        done.store(true, Ordering::Relaxed);
+        outcome
+    });
+    (outcome, peak.into_inner())
+}
