@@ -43,13 +43,14 @@ extern "C" fn on_bus_error(_signal: c_int, info: *mut libc::siginfo_t, _context:
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
     let bytes = PAGE_BYTES.load(Ordering::SeqCst);
     let page = (address & !(bytes - 1)) as *mut c_void;
-    // SAFETY: BUS_ADRERR is raised only by an access to a page of a mapped file that can't be had. Nobody holds its
-    // contents; a readable page of zeros in its place makes the access succeed.
-    let replaced = code == libc::BUS_ADRERR
-        && unsafe { mmap_anonymous(page, bytes, ProtFlags::READ, MapFlags::PRIVATE | MapFlags::FIXED) }.is_ok();
-    if replaced {
-        LOST.fetch_add(1, Ordering::SeqCst);
-        return;
+    if code == libc::BUS_ADRERR {
+        // SAFETY: BUS_ADRERR is raised only by an access to a page of a mapped file that can't be had. Nobody holds its
+        // contents; a readable page of zeros in its place makes the access succeed.
+        let replaced = unsafe { mmap_anonymous(page, bytes, ProtFlags::READ, MapFlags::PRIVATE | MapFlags::FIXED) };
+        if replaced.is_ok() {
+            LOST.fetch_add(1, Ordering::SeqCst);
+            return;
+        }
     }
     // Anything else ends the process as it would have without us: the access is tried again under the default action.
     // SAFETY: all zeros are a valid `sigaction` with the default action.
