@@ -127,7 +127,7 @@ fn sha256_upstream() {
     assert_eq!(other.id("main").len(), 64);
     let answer = site.mirror().get("/team/sha256.git/info/refs?service=git-upload-pack");
     assert!([501, 502].contains(&answer.status), "{answer:?}");
-    assert!(answer.text().to_lowercase().contains("sha256"), "{answer:?}");
+    assert!(answer.text().to_lowercase().contains("sha-256"), "{answer:?}");
     let answer = site.mirror().get("/team/app.git/info/refs?service=git-upload-pack");
     assert_eq!(answer.status, 200);
 }
