@@ -84,7 +84,7 @@ impl Repository {
                 }
                 match SealedPack::open(&path) {
                     Ok(pack) => packs.push(Arc::new(pack)),
-                    Err(error) => complaints.push(format!("error: packfile {}: {error:?}", path.display())),
+                    Err(error) => complaints.push(format!("error: packfile {}: {error}", path.display())),
                 }
             }
         }

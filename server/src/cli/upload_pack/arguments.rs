@@ -147,16 +147,9 @@ fn find(name: &str) -> Found {
     }
 }
 
-/// Seconds, with Git's units. Zero, and what is negative: none.
+/// Seconds, without units. Zero, and what is negative: none.
 fn seconds(value: &str) -> Result<Option<Duration>, String> {
-    let (digits, unit) = match value.as_bytes().last() {
-        Some(b'k' | b'K') => (&value[..value.len() - 1], 1 << 10),
-        Some(b'm' | b'M') => (&value[..value.len() - 1], 1 << 20),
-        Some(b'g' | b'G') => (&value[..value.len() - 1], 1 << 30),
-        _ => (value, 1),
-    };
-    let number = digits.parse::<i64>().ok().and_then(|number| number.checked_mul(unit));
-    let number = number.ok_or("error: option `timeout' expects a numerical value\n")?;
+    let number: i64 = value.parse().map_err(|_| "error: option `timeout' expects a numerical value\n")?;
     Ok(u64::try_from(number).ok().filter(|number| *number > 0).map(Duration::from_secs))
 }
 
@@ -180,7 +173,7 @@ mod tests {
             (&["--http-backend-info-refs", "x"], Arguments { advertise_refs: true, ..plain.clone() }),
             (&["--adv", "--stateless", "x"], Arguments { advertise_refs: true, stateless_rpc: true, ..plain.clone() }),
             (&["--timeout=5", "x"], Arguments { timeout: timeout(5), ..plain.clone() }),
-            (&["--timeout", "1k", "x"], Arguments { timeout: timeout(1024), ..plain.clone() }),
+            (&["--timeout", "10", "x"], Arguments { timeout: timeout(10), ..plain.clone() }),
             (&["--timeout=5", "--no-timeout", "x"], plain.clone()),
             (&["--timeout=0", "x"], plain.clone()),
             (&["--", "--strict"], Arguments { directory: "--strict".into(), ..plain.clone() }),
@@ -199,6 +192,7 @@ mod tests {
             &["-h"],
             &["--st", "x"],
             &["--timeout=x", "y"],
+            &["--timeout=1k", "y"],
             &["--timeout"],
             &["--strict=1", "x"],
         ] {
