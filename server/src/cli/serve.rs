@@ -16,7 +16,7 @@ use crate::{
         Door, Seat,
         drain::State,
         executor::{self, Ended, Finding, Pulse, Watch},
-        listener::{Listener, Stop},
+        listener::{Bell, Listener, Stop},
         message::Post,
         placement, preflight, task,
     },
@@ -38,8 +38,8 @@ use std::{
 };
 
 const EX_CONFIG: u8 = 78;
-/// How often the main thread looks at the shards.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the main thread looks at the shards: longer than their tick, so that a healthy one has beaten in between.
+const LOOK: Duration = Duration::from_millis(300);
 /// What the threads of synchronisation get to end.
 const SYNC_END_TIME: Duration = Duration::from_secs(5);
 /// After the time for draining, live requests say their last words.
@@ -193,17 +193,18 @@ impl Server {
         load(node.clone(), sender.clone())?;
 
         let mut stops = Vec::new();
-        let mut pulses = Vec::new();
+        let mut watched = Vec::new();
         let mut admin_listeners = admin_listeners.into_iter();
         for (index, (listener, inbox)) in main_listeners.into_iter().zip(inboxes).enumerate() {
             stops.push(listener.stop().map_err(|error| format!("a second handle of a socket: {error}"))?);
             let pulse = Pulse::default();
-            pulses.push(pulse.clone());
+            let (bell, ear) = Bell::new().map_err(|error| format!("a pair of sockets: {error}"))?;
+            watched.push((pulse.clone(), bell));
             let listeners = std::iter::once((Door::Main, listener))
                 // The admin port lives on the first shard.
                 .chain(admin_listeners.next().map(|listener| (Door::Admin, listener)))
                 .collect();
-            let seat = Seat { index, node: node.clone(), post: post.clone(), inbox, listeners, pulse };
+            let seat = Seat { index, node: node.clone(), post: post.clone(), inbox, listeners, pulse, ear };
             // More shards than cores: none is pinned, the kernel knows better.
             let core = cores.get(index).copied().filter(|_| shards <= cores.len());
             let sender = sender.clone();
@@ -219,7 +220,16 @@ impl Server {
             .map_err(|error| format!("starting shard {index}: {error}"))?;
         }
         tracing::info!(http = %main_address, admin = %admin_address, shards, "listening");
-        Ok(Self { node, post, stops, watch: Watch::new(pulses), shards, events, syncs: None, logging: logging.clone() })
+        Ok(Self {
+            node,
+            post,
+            stops,
+            watch: Watch::new(watched),
+            shards,
+            events,
+            syncs: None,
+            logging: logging.clone(),
+        })
     }
 
     /// Waits for a signal, and for anything that must not happen.
@@ -245,6 +255,9 @@ impl Server {
                 Err(_) => {
                     for finding in self.watch.look() {
                         match finding {
+                            Finding::Woken(shard) => {
+                                tracing::info!(shard, "a shard was starved or slept too deeply, and is back")
+                            }
                             Finding::Silent(shard) => tracing::error!(shard, "a shard has been silent for ten seconds"),
                             Finding::Dead(shard) => {
                                 tracing::error!(shard, "a shard has been silent for a minute; we end");
@@ -291,7 +304,8 @@ impl Server {
                 }
                 // Loading that ended too late to matter.
                 Ok(Event::Loaded(loaded)) => self.syncs = loaded.ok(),
-                Err(_) => {}
+                // They must not oversleep this either.
+                Err(_) => drop(self.watch.look()),
             }
         }
         if let Some(threads) = self.syncs.take() {

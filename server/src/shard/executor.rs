@@ -4,7 +4,7 @@
 //! reports its end, however it comes, and beats once a tick; [`Watch`] tells the main thread when a shard has ended or
 //! no longer beats.
 
-use super::{placement, task};
+use super::{listener::Bell, placement, task};
 use glommio::{LocalExecutorBuilder, Placement};
 use std::{
     future::Future,
@@ -90,13 +90,14 @@ fn run<F: Future<Output = ()>>(index: usize, core: Option<usize>, main: impl FnO
     }
 }
 
-/// Tells a stalled shard from a busy one: looked at once a second by the main thread.
+/// Tells a stalled shard from a busy one: looked at by the main thread, several times a second.
 pub struct Watch {
     shards: Vec<Watched>,
 }
 
 struct Watched {
     pulse: Pulse,
+    bell: Bell,
     beats: u64,
     silent: u32,
 }
@@ -104,30 +105,41 @@ struct Watched {
 /// What [`Watch::look`] found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// This shard has not beaten for ten looks: worth a line in the log.
+    /// This shard slept too deeply and was woken by its bell.
+    Woken(usize),
+    /// This shard has not beaten for ten seconds: worth a line in the log.
     Silent(usize),
-    /// This shard has not beaten for sixty: it will not come back.
+    /// This shard has not beaten for a minute: it will not come back.
     Dead(usize),
 }
 
+/// Looks without a beat after which a shard counts as silent, and as dead: ten seconds and a minute at a look every 300 ms.
+const SILENT_LOOKS: u32 = 33;
+const DEAD_LOOKS: u32 = 200;
+
 impl Watch {
-    /// Watches over the shards with these pulses, in order.
-    pub fn new(pulses: impl IntoIterator<Item = Pulse>) -> Self {
-        let shards = pulses.into_iter().map(|pulse| Watched { beats: pulse.beats(), pulse, silent: 0 }).collect();
-        Self { shards }
+    /// Watches over the shards with these pulses and bells, in order.
+    pub fn new(shards: impl IntoIterator<Item = (Pulse, Bell)>) -> Self {
+        let watched = |(pulse, bell): (Pulse, Bell)| Watched { beats: pulse.beats(), pulse, bell, silent: 0 };
+        Self { shards: shards.into_iter().map(watched).collect() }
     }
 
-    /// One look at every shard. Looks are counted rather than time, so that a process that was stopped and continued
-    /// does not take its own absence for its shards'.
+    /// One look at every shard; who has not beaten since the last one is rung. Looks are counted rather than time, so
+    /// that a process that was stopped and continued does not take its own absence for its shards'.
     pub fn look(&mut self) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (index, shard) in self.shards.iter_mut().enumerate() {
             let beats = shard.pulse.beats();
-            shard.silent = if beats == shard.beats { shard.silent + 1 } else { 0 };
+            if beats == shard.beats {
+                shard.silent += 1;
+                shard.bell.ring();
+            } else if std::mem::take(&mut shard.silent) > 1 {
+                findings.push(Finding::Woken(index));
+            }
             shard.beats = beats;
             match shard.silent {
-                10 => findings.push(Finding::Silent(index)),
-                60 => findings.push(Finding::Dead(index)),
+                SILENT_LOOKS => findings.push(Finding::Silent(index)),
+                DEAD_LOOKS => findings.push(Finding::Dead(index)),
                 _ => {}
             }
         }
@@ -154,14 +166,29 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_does_not_beat_is_found() {
+    fn a_shard_that_does_not_beat_is_rung_and_found() {
         let (alive, dead) = (Pulse::default(), Pulse::default());
-        let mut watch = Watch::new([alive.clone(), dead]);
+        let ((bell, _ear), (other, _other_ear)) = (Bell::new().unwrap(), Bell::new().unwrap());
+        let mut watch = Watch::new([(alive.clone(), bell), (dead.clone(), other)]);
         let mut findings = Vec::new();
-        for _ in 0..70 {
+        for _ in 0..DEAD_LOOKS + 10 {
             alive.beat();
             findings.extend(watch.look());
         }
         assert_eq!(findings, [Finding::Silent(1), Finding::Dead(1)]);
+        dead.beat();
+        assert_eq!(watch.look(), [Finding::Woken(1)]);
+    }
+
+    #[test]
+    fn a_bell_wakes_who_waits_for_nothing_else() {
+        let (bell, ear) = Bell::new().unwrap();
+        let (sender, receiver) = mpsc::channel();
+        start(0, None, move || ear.listen(), move |_, how| sender.send(how).unwrap()).unwrap();
+        for _ in 0..100 {
+            bell.ring();
+        }
+        drop(bell);
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(20)).unwrap(), Ended::Done);
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 use executor::Pulse;
 use heliostat_core::limits::DRAIN_TIME;
-use listener::Listener;
+use listener::{Ear, Listener};
 use message::{Message, Post};
 use std::{
     cell::{Cell, RefCell},
@@ -29,7 +29,7 @@ use std::{
 };
 
 /// How often deadlines are looked at. Coarse, since they are seconds; each look costs one pass over the connections.
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(200);
 /// How often a draining shard looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// What live requests get to say their last word once the time for draining is over.
@@ -58,6 +58,8 @@ pub struct Seat {
     pub listeners: Vec<(Door, Listener)>,
     /// Its sign of life.
     pub pulse: Pulse,
+    /// By which it is woken when it sleeps too deeply.
+    pub ear: Ear,
 }
 
 /// One shard's state.
@@ -154,6 +156,7 @@ pub async fn run(seat: Seat) {
             }
         });
     }
+    task::spawn("bell", seat.ear.listen());
     let (ticking, vital) = (shard.clone(), vital());
     task::spawn("ticker", async move {
         let _vital = vital;
