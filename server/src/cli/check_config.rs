@@ -1,5 +1,6 @@
 //! `heliostat check-config FILE`: every mistake at once, each with its line.
 
+use super::{complain, say};
 use crate::config::{Config, Origin, Overrides};
 use std::{path::PathBuf, process::ExitCode};
 
@@ -16,23 +17,23 @@ pub fn run(arguments: &CheckConfig) -> ExitCode {
     let text = match std::fs::read_to_string(&arguments.file) {
         Ok(text) => text,
         Err(error) => {
-            eprintln!("{name}: {error}");
+            complain(format_args!("{name}: {error}"));
             return ExitCode::from(2);
         }
     };
     match Config::load(&text, &Overrides::default()) {
         Ok(config) => {
             for warning in config.warnings() {
-                eprintln!("{name}: warning: {warning}");
+                complain(format_args!("{name}: warning: {warning}"));
             }
-            println!("{name}: sound");
+            say(format_args!("{name}: sound"));
             ExitCode::SUCCESS
         }
         Err(mistakes) => {
             for mistake in &mistakes {
                 match mistake.origin {
-                    Origin::Line(line) => eprintln!("{name}:{line}: {}", mistake.text),
-                    _ => eprintln!("{name}: {}", mistake.text),
+                    Origin::Line(line) => complain(format_args!("{name}:{line}: {}", mistake.text)),
+                    _ => complain(format_args!("{name}: {}", mistake.text)),
                 }
             }
             ExitCode::FAILURE

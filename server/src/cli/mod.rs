@@ -7,7 +7,11 @@ mod sync;
 mod upload_pack;
 
 use clap::{Parser, Subcommand};
-use std::process::ExitCode;
+use std::{
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 /// A Git mirror: live copies of an upstream's repositories, served to CI fleets.
 #[derive(Debug, Parser)]
@@ -39,4 +43,15 @@ pub fn run() -> ExitCode {
         Command::UploadPack(arguments) => upload_pack::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
     }
+}
+
+/// A line on standard output. That nobody can read it (a full disk, a reader that left) changes nothing of what was
+/// done, so it must neither fail nor panic.
+fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// A line on standard error, likewise.
+fn complain(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -4,6 +4,7 @@
 //! the configuration, all of them; 78 (EX_CONFIG) this machine does not let the server run (`io_uring`, locked memory).
 //! A second signal ends the process at once with 128 + its number.
 
+use super::complain;
 use crate::{
     config::{Config, Overrides},
     http::admission::Admission,
@@ -24,7 +25,7 @@ use crate::{
 };
 use heliostat_core::{limits::DRAIN_TIME, protocol::Policy, store::Store};
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
 use std::{
@@ -88,13 +89,13 @@ pub fn run(arguments: &Serve) -> ExitCode {
     };
     preflight::raise_limits();
     if let Err(refusal) = preflight::check() {
-        eprintln!("heliostat: {refusal}");
+        complain(format_args!("heliostat: {refusal}"));
         return ExitCode::from(EX_CONFIG);
     }
     let logging = match logging::start(arguments.log_format, arguments.log_filter.as_deref()) {
         Ok(logging) => logging,
         Err(error) => {
-            eprintln!("heliostat: the log's thread can't be started: {error}");
+            complain(format_args!("heliostat: the log's thread can't be started: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -116,7 +117,7 @@ pub fn run(arguments: &Serve) -> ExitCode {
 fn configuration(arguments: &Serve) -> Result<Config, ExitCode> {
     let text = match &arguments.config {
         Some(file) => std::fs::read_to_string(file).map_err(|error| {
-            eprintln!("heliostat: {}: {error}", file.display());
+            complain(format_args!("heliostat: {}: {error}", file.display()));
             ExitCode::from(2)
         })?,
         None => String::new(),
@@ -132,7 +133,7 @@ fn configuration(arguments: &Serve) -> Result<Config, ExitCode> {
     };
     Config::load(&text, &overrides).map_err(|mistakes| {
         for mistake in mistakes {
-            eprintln!("heliostat: {mistake}");
+            complain(format_args!("heliostat: {mistake}"));
         }
         ExitCode::from(2)
     })
@@ -342,7 +343,7 @@ fn mirrors(config: &Arc<Config>) -> Result<(Mirrors, Threads), String> {
 }
 
 fn watch_signals(events: flume::Sender<Event>) -> Result<(), String> {
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("watching signals: {error}"))?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| format!("watching signals: {error}"))?;
     let spawned = thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
             if events.send(Event::Signal(signal)).is_err() {

@@ -6,6 +6,7 @@
 mod node;
 mod progress;
 
+use super::{complain, say};
 use crate::{
     config::{Config, Overrides},
     sync::{Confirmed, Syncs, seed},
@@ -17,7 +18,13 @@ use heliostat_core::{
     store::{Snapshot, Store, StoreError},
 };
 use progress::Display;
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 /// What the threads of synchronisation get to end.
 const END_TIME: Duration = Duration::from_secs(5);
@@ -67,7 +74,7 @@ pub fn run(arguments: &Sync) -> ExitCode {
         Ok(store) => alone(arguments, &config, Arc::new(store)),
         Err(StoreError::InUse) => beside_a_node(arguments, &config),
         Err(error) => {
-            eprintln!("heliostat: the data directory {}: {error}", config.node.data.display());
+            complain(format_args!("heliostat: the data directory {}: {error}", config.node.data.display()));
             ExitCode::FAILURE
         }
     }
@@ -95,7 +102,7 @@ fn configuration(arguments: &Sync) -> Result<Config, Vec<String>> {
 
 fn usage(words: &[String]) -> ExitCode {
     for line in words {
-        eprintln!("heliostat: {line}");
+        complain(format_args!("heliostat: {line}"));
     }
     ExitCode::from(2)
 }
@@ -113,7 +120,7 @@ fn alone(arguments: &Sync, config: &Arc<Config>, store: Arc<Store>) -> ExitCode 
         match syncs.repositories() {
             Ok(paths) => paths.into_iter().collect(),
             Err(error) => {
-                eprintln!("heliostat: {error}");
+                complain(format_args!("heliostat: {error}"));
                 threads.stop(END_TIME);
                 return ExitCode::FAILURE;
             }
@@ -139,7 +146,7 @@ fn alone(arguments: &Sync, config: &Arc<Config>, store: Arc<Store>) -> ExitCode 
     conclude(outcomes)
 }
 
-fn seeded(config: &Config, store: &Store, path: &RepositoryPath, source: &std::path::Path) -> Outcome {
+fn seeded(config: &Config, store: &Store, path: &RepositoryPath, source: &Path) -> Outcome {
     let context = Context { stop: Arc::default(), progress: Arc::default() };
     let display = Display::start({
         let activity = crate::sync::Activity { path: path.clone(), progress: context.progress.clone() };
@@ -171,24 +178,46 @@ fn described(snapshot: &Snapshot) -> String {
 fn beside_a_node(arguments: &Sync, config: &Config) -> ExitCode {
     let address = config.admin.listen;
     if arguments.from.is_some() {
-        eprintln!("heliostat: a node runs on {}: stop it to seed a repository from disk", config.node.data.display());
+        complain(format_args!(
+            "heliostat: a node runs on {}: stop it to seed a repository from disk",
+            config.node.data.display()
+        ));
         return ExitCode::FAILURE;
     }
-    if arguments.repositories.is_empty() {
-        eprintln!(
-            "heliostat: a node runs on {} and compares all its repositories at its interval: name those to bring up to date now",
-            config.node.data.display()
-        );
-        return ExitCode::from(2);
-    }
+    let repositories = if arguments.repositories.is_empty() {
+        match known(&config.node.data) {
+            Ok(paths) => paths,
+            Err(error) => {
+                complain(format_args!("heliostat: {}: {error}", config.node.data.display()));
+                return ExitCode::FAILURE;
+            }
+        }
+    } else {
+        arguments.repositories.clone()
+    };
     let display = Display::waiting(&format!("the node at {address} is at work"));
-    let outcomes: Vec<_> = arguments
-        .repositories
-        .iter()
-        .map(|path| (path.clone(), node::sync(address, config.admin.token.as_deref(), path)))
-        .collect();
+    let ask = |path: RepositoryPath| {
+        let outcome = node::sync(address, config.admin.token.as_deref(), &path);
+        (path, outcome)
+    };
+    let outcomes: Vec<_> = repositories.into_iter().map(ask).collect();
     display.end();
     conclude(outcomes)
+}
+
+/// The repositories of a data directory that another process holds, by the `path` file that each has.
+fn known(data: &Path) -> io::Result<Vec<RepositoryPath>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(data.join("repositories"))? {
+        // One that is being made or removed has none.
+        if let Ok(path) = std::fs::read(entry?.path().join("path"))
+            && let Ok(path) = RepositoryPath::new(path.trim_ascii_end())
+        {
+            paths.push(path);
+        }
+    }
+    paths.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    Ok(paths)
 }
 
 /// Prints what came of each.
@@ -196,9 +225,9 @@ fn conclude(outcomes: impl IntoIterator<Item = (RepositoryPath, Outcome)>) -> Ex
     let mut code = ExitCode::SUCCESS;
     for (path, outcome) in outcomes {
         match outcome {
-            Ok(words) => println!("{path}: {words}"),
+            Ok(words) => say(format_args!("{path}: {words}")),
             Err(words) => {
-                eprintln!("{path}: {words}");
+                complain(format_args!("{path}: {words}"));
                 code = ExitCode::FAILURE;
             }
         }

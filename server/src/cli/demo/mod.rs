@@ -7,6 +7,7 @@
 mod client;
 mod node;
 
+use super::{complain, say};
 use client::Client;
 use heliostat_testrepo::{Change, Repository, Spec};
 use node::Node;
@@ -41,7 +42,7 @@ pub fn run(arguments: &Demo) -> ExitCode {
     match tell(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(words) => {
-            eprintln!("heliostat demo: {words}");
+            complain(format_args!("heliostat demo: {words}"));
             ExitCode::FAILURE
         }
     }
@@ -52,7 +53,7 @@ fn tell(arguments: &Demo) -> Result<(), String> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| format!("signals: {e}"))?;
     let place = Place::new(arguments.dir.as_deref())?;
     let client = Client::new(&place.path);
-    println!("Heliostat demo, in {}\n", place.path.display());
+    say(format_args!("Heliostat demo, in {}\n", place.path.display()));
 
     let started = Instant::now();
     let upstream_dir = place.path.join("upstream");
@@ -86,20 +87,20 @@ fn tell(arguments: &Demo) -> Result<(), String> {
     let change = Change::AddCommits { branch: "main".into(), count: 1 };
     let outcome = repository.advance(&[change]).map_err(|e| format!("the commit could not be added: {e}"))?;
     let commit = outcome.commits.first().map(|id| id.to_hex_with_len(10).to_string()).unwrap_or_default();
-    println!("  {:>8}  a commit upstream: main is {commit} now", "");
+    say(format_args!("  {:>8}  a commit upstream: main is {commit} now", ""));
 
     let started = Instant::now();
     client.fetch(&clone, &url)?;
     step(started, &format!("{} through the mirror brought it", client.describe("fetch")));
     compare(&repository, &clone)?;
-    println!("\nEach time the client had every ref of the upstream, with the same value.");
+    say(format_args!("\nEach time the client had every ref of the upstream, with the same value."));
 
     if !arguments.once {
-        println!("\nBoth keep running. Try:\n");
-        println!("    git clone {url}");
-        println!("    curl http://{}/status", mirror.admin);
-        println!("    less {}\n", mirror.log.display());
-        println!("Ctrl-C ends the demo{}.", if place.temporary { " and removes its folder" } else { "" });
+        say(format_args!("\nBoth keep running. Try:\n"));
+        say(format_args!("    git clone {url}"));
+        say(format_args!("    curl http://{}/status", mirror.admin));
+        say(format_args!("    less {}\n", mirror.log.display()));
+        say(format_args!("Ctrl-C ends the demo{}.", if place.temporary { " and removes its folder" } else { "" }));
         wait(&mut signals, [&upstream, &mirror])?;
     }
     // The mirror first: it would log a vanished upstream.
@@ -109,14 +110,14 @@ fn tell(arguments: &Demo) -> Result<(), String> {
 }
 
 fn step(started: Instant, text: &str) {
-    println!("  {:>6.3} s  {text}", started.elapsed().as_secs_f64());
+    say(format_args!("  {:>6.3} s  {text}", started.elapsed().as_secs_f64()));
 }
 
 /// Until a signal, or until a node ends by itself.
 fn wait(signals: &mut Signals, nodes: [&Node; 2]) -> Result<(), String> {
     loop {
         if signals.pending().next().is_some() {
-            println!();
+            say(format_args!(""));
             return Ok(());
         }
         for node in nodes {
@@ -168,7 +169,7 @@ impl Drop for Place {
             && let Err(error) = fs::remove_dir_all(&self.path)
             && error.kind() != io::ErrorKind::NotFound
         {
-            eprintln!("heliostat demo: {} could not be removed: {error}", self.path.display());
+            complain(format_args!("heliostat demo: {} could not be removed: {error}", self.path.display()));
         }
     }
 }
