@@ -60,6 +60,11 @@ pub fn run(command: &UploadPack) -> ExitCode {
             eprint!("{text}");
             return ExitCode::from(WRONG_USAGE);
         }
+        Err(Usage::Ambiguous(text)) => {
+            eprint!("{text}");
+            print!("{}", arguments::USAGE);
+            return ExitCode::from(WRONG_USAGE);
+        }
     };
     match serve(&arguments) {
         Ok(()) => ExitCode::SUCCESS,

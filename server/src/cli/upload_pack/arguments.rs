@@ -3,7 +3,7 @@
 
 use std::{ffi::OsString, os::unix::ffi::OsStrExt, path::PathBuf, time::Duration};
 
-const USAGE: &str = "\
+pub(super) const USAGE: &str = "\
 usage: git-upload-pack [--[no-]strict] [--timeout=<n>] [--stateless-rpc]
                        [--advertise-refs] <directory>
 
@@ -44,6 +44,8 @@ pub(super) enum Usage {
     Help(String),
     /// A mistake: on standard error.
     Wrong(String),
+    /// An abbreviation of several options: which, on standard error, and the usage on standard output.
+    Ambiguous(String),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -92,8 +94,8 @@ impl Arguments {
                 Found::One(full, flag, on) => (full, flag, on),
                 Found::None => return Err(Usage::Wrong(format!("error: unknown option `{long}'\n{USAGE}"))),
                 Found::Several(first, last) => {
-                    let words = format!("error: ambiguous option: {long} (could be --{first} or --{last})\n{USAGE}");
-                    return Err(Usage::Wrong(words));
+                    let words = format!("error: ambiguous option: {long} (could be --{first} or --{last})\n");
+                    return Err(Usage::Ambiguous(words));
                 }
             };
             if flag == Flag::Timeout && on {
@@ -200,6 +202,7 @@ mod tests {
             let (out, err) = match parse(arguments) {
                 Err(Usage::Help(text)) => (text, String::new()),
                 Err(Usage::Wrong(text)) => (String::new(), text),
+                Err(Usage::Ambiguous(text)) => (USAGE.to_owned(), text),
                 Ok(parsed) => panic!("{arguments:?} is accepted: {parsed:?}"),
             };
             assert_eq!(out, String::from_utf8_lossy(&stock.stdout), "{arguments:?}");
