@@ -4,12 +4,12 @@
 //! repository's owner shard as a [`job`], is planned by one of the [`workers`], and streams from the accepting shard.
 //! This is the only place where HTTP and the protocol machine meet, and neither knows of the other.
 
+pub mod flights;
 pub mod job;
 pub mod node;
 pub mod owner;
 pub mod references;
 pub mod resolve;
-pub mod shared;
 pub mod stream;
 pub mod upload_pack;
 pub mod view;

@@ -4,8 +4,8 @@
 //! that job and of nothing else; the owner hears in any case that its place is free.
 
 use super::{
+    flights::SharedPlans,
     job::{End, Job, Spoken, Step},
-    shared::SharedPlans,
     view::with_view,
 };
 use crate::shard::{

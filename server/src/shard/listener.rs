@@ -119,9 +119,9 @@ impl Stop {
 /// Wakes a shard that sleeps too deeply, from any thread.
 ///
 /// glommio sleeps in one ring and hears of another (its timers, and wakes from other threads) by a poll of that ring's
-/// descriptor. Under load that poll was seen to miss its event (Linux 6.18, about once in a thousand starts): the shard
-/// slept on with an expired timer and an answer from a worker waiting. A byte on a socket arrives in the ring it sleeps
-/// in, and once awake it finds the rest.
+/// descriptor. On a loaded machine a shard was seen to sleep on in there (Linux 6.18) with answers from workers waiting;
+/// that the poll missed its event is inferred, not proven. A byte on a socket arrives in the ring it sleeps in, and once
+/// awake it finds the rest.
 pub struct Bell {
     near: StdUnixStream,
 }
