@@ -54,6 +54,10 @@ pub(super) fn walk(
     let (mut last_date, mut left) = (u64::MAX, slop);
     while let Some((date, _, number)) = state.pop() {
         if since.is_some_and(|since| date < since) {
+            if excluded.is_empty() {
+                // Git walks without a limited list then: an old commit is passed over, and says nothing of newer ancestors.
+                continue;
+            }
             state.exclude(number);
         }
         if state.is_excluded(number) {
@@ -69,7 +73,7 @@ pub(super) fn walk(
             let Some((next_date, _, _)) = state.queue.peek() else { break };
             if last_date <= *next_date || state.wanted_in_queue > 0 {
                 left = slop;
-            } else if left == 0 {
+            } else if left <= 1 {
                 break;
             } else {
                 left -= 1;

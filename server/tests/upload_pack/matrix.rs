@@ -511,3 +511,33 @@ fn directories_that_can_not_be_served() {
         }
     }
 }
+
+#[test]
+fn an_old_date_above_newer_history_hides_none_of_it() {
+    let stage = Stage::new();
+    stage.git(&["init", "-q", "--bare", "dates.git"]);
+    let tree = stage.git(&["-C", "dates.git", "write-tree"]);
+    let commit = |date: u64, parents: &[&String]| {
+        let mut command = stage.process("git");
+        command.env("GIT_COMMITTER_DATE", format!("{date} +0000")).args(["-C", "dates.git", "commit-tree", "-m", "x"]);
+        for parent in parents {
+            command.args(["-p", parent]);
+        }
+        run(command.arg(&tree), b"").expect("commit-tree")
+    };
+    let root = commit(1_000_000_000, &[]);
+    let newer = commit(1_700_000_000, &[&root]);
+    let newest = commit(1_700_000_100, &[&newer]);
+    let lying = commit(1_000_000_500, &[&newer]);
+    let tip = commit(1_700_000_200, &[&newest, &lying]);
+    stage.git(&["-C", "dates.git", "update-ref", "refs/heads/main", &tip]);
+    let request = ["command=fetch", "0001", &format!("want {tip}"), "deepen-since 1600000000", "done", "0000"];
+    let question = Question {
+        repository: stage.path("dates.git"),
+        options: STATELESS.to_vec(),
+        environment: vec![("GIT_PROTOCOL".into(), "version=2".into())],
+        request: Request::of(&request),
+        haves: Vec::new(),
+    };
+    compare(&stage, &question, "a lying date");
+}
