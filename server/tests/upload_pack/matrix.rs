@@ -474,8 +474,11 @@ fn requests_that_break_the_protocol() {
             compare(&subject.stage, &subject.question(0, options, request), &format!("v0 {options:?} {request:?}"));
         }
     }
+    // Cut off within its first packet: stock Git ends a v2 conversation without a word then, and we say so (difference 12).
+    let cut_off = [&b"0005"[..], b"fff0", b"00"];
     for bytes in [&b"zzzz"[..], b"0003", b"0005", b"fff0", b"ffff", b"00", b"PACK", b"0004", b"0008abcd0000"] {
-        for version in [0, 2] {
+        for version in if cut_off.contains(&bytes) { &[0][..] } else { &[0, 2] } {
+            let version = *version;
             let mut question = subject.question(version, STATELESS, &[]);
             question.request = Request(bytes.to_vec());
             compare(&subject.stage, &question, &format!("v{version} {:?}", String::from_utf8_lossy(bytes)));
