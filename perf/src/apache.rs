@@ -1,7 +1,7 @@
 //! Stock Git behind Debian's Apache: `git http-backend` as a CGI program, with all of its files in one folder.
 
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::{fs, io};
 
 use crate::git::{Git, hermetic};
@@ -41,7 +41,7 @@ impl Apache {
     }
 }
 
-fn configuration(folder: &Path, port: u16, repositories: &Path, backend: &PathBuf) -> String {
+fn configuration(folder: &Path, port: u16, repositories: &Path, backend: &Path) -> String {
     let root = folder.display();
     let user = if rustix::process::geteuid().is_root() { "User www-data\nGroup www-data\n" } else { "" };
     let modules: String = ["mpm_prefork", "authz_core", "env", "setenvif", "alias", "cgi"]

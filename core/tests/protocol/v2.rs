@@ -115,7 +115,6 @@ fn what_is_malformed_is_refused_in_the_words_of_stock_git() {
         "command=fetch\n0001\nwant {c12}\n",
         "command=fetch\n",
         "ERR the client gives up\n0000",
-        "raw:00",
         "raw:0003",
         "raw:PACK",
         "raw:ffff",
