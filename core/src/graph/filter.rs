@@ -37,6 +37,23 @@ impl Filter {
         parse(spec, &mut 0)
     }
 
+    /// The canonical form: parsing it gives this filter again. Bytes, since the expression of a `sparse:oid` need not be
+    /// text.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let text = match self {
+            Self::BlobNone => "blob:none".to_owned(),
+            Self::BlobLimit(limit) => format!("blob:limit={limit}"),
+            Self::Tree(depth) => format!("tree:{depth}"),
+            Self::ObjectType(kind) => format!("object:type={kind}"),
+            Self::SparseOid(name) => return [b"sparse:oid=", name.as_slice()].concat(),
+            Self::Combine(parts) => {
+                let parts: Vec<_> = parts.iter().map(|part| percent_encode(&part.to_bytes())).collect();
+                return [b"combine:".as_slice(), &parts.join(&b'+')].concat();
+            }
+        };
+        text.into_bytes()
+    }
+
     /// Puts an id in the place of each `sparse:oid` expression (`main:patterns`), wherever it is nested. The first that
     /// `resolve` does not know is given back: stock Git then says "unable to access sparse blob in '…'".
     pub fn resolve_sparse(&mut self, resolve: &mut dyn FnMut(&[u8]) -> Option<ObjectId>) -> Result<(), Vec<u8>> {
@@ -129,6 +146,19 @@ fn percent_decode(text: &[u8]) -> Vec<u8> {
     out
 }
 
+/// One part of a `combine:`, with everything encoded that Git insists on.
+fn percent_encode(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for &byte in text {
+        if byte <= b' ' || byte >= 0x7f || byte == b'%' || byte == b'+' || RESERVED.contains(&byte) {
+            out.extend_from_slice(format!("%{byte:02x}").as_bytes());
+        } else {
+            out.push(byte);
+        }
+    }
+    out
+}
+
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).map(|value| value as u8)
 }
@@ -163,31 +193,10 @@ fn parse_ulong(text: &[u8]) -> Option<u64> {
     value.checked_mul(factor)
 }
 
+/// As `to_bytes` writes it; what is not UTF-8 is shown as replacement characters.
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BlobNone => f.write_str("blob:none"),
-            Self::BlobLimit(limit) => write!(f, "blob:limit={limit}"),
-            Self::Tree(depth) => write!(f, "tree:{depth}"),
-            Self::ObjectType(kind) => write!(f, "object:type={kind}"),
-            Self::SparseOid(name) => write!(f, "sparse:oid={}", name.as_bstr()),
-            Self::Combine(filters) => {
-                f.write_str("combine:")?;
-                for (at, filter) in filters.iter().enumerate() {
-                    if at > 0 {
-                        f.write_str("+")?;
-                    }
-                    for byte in filter.to_string().bytes() {
-                        if byte <= b' ' || byte >= 0x7f || byte == b'%' || byte == b'+' || RESERVED.contains(&byte) {
-                            write!(f, "%{byte:02x}")?;
-                        } else {
-                            write!(f, "{}", char::from(byte))?;
-                        }
-                    }
-                }
-                Ok(())
-            }
-        }
+        write!(f, "{}", self.to_bytes().as_bstr())
     }
 }
 
@@ -226,6 +235,8 @@ mod tests {
             assert_eq!(Filter::parse(spec.as_bytes()), Ok(filter.clone()), "{spec}");
             assert_eq!(Filter::parse(filter.to_string().as_bytes()), Ok(filter), "{spec} written and read again");
         }
+        let not_text = Combine(vec![BlobNone, SparseOid(b"m\xe4in:spec".to_vec())]);
+        assert_eq!(Filter::parse(&not_text.to_bytes()), Ok(not_text));
         let nested = Combine(vec![Combine(vec![Tree(1), BlobNone]), Tree(2)]);
         assert_eq!(nested.to_string(), "combine:combine:tree:1%2bblob:none+tree:2");
     }
