@@ -4,7 +4,8 @@
 //! store, which names its directories by internal ids. What it promises: relative, `/`-separated, no empty, `.` or `..`
 //! component, no byte that a shell, a log, a file system or an HTTP head could take for something else. What it does not
 //! promise: that there is such a repository, or that the upstream tells it apart from its other spelling (with and
-//! without `.git`, see [`RepositoryPath::other_spelling`]).
+//! without `.git`, see [`RepositoryPath::other_spelling`]). Whether two spellings are one repository is for the upstream's
+//! adapter to say.
 
 use crate::limits::REPOSITORY_PATH_BYTES_MAX;
 use std::fmt;
@@ -60,9 +61,12 @@ impl RepositoryPath {
         &self.0
     }
 
-    /// The same path with `.git` where it had none, and without where it had. `None` where that is not a path.
+    /// The same path with `.git` where it had none, and without where it had one. `None` where that is not a path, and
+    /// for what ends in two: Git tries a path, and the path with `.git` behind it, so that `app.git.git` never leads to
+    /// `app`. So at most two paths are spellings of one another.
     pub fn other_spelling(&self) -> Option<Self> {
         match self.0.strip_suffix(".git") {
+            Some(stem) if stem.ends_with(".git") => None,
             Some(stem) => Self::new(stem.as_bytes()).ok(),
             None => Self::new(format!("{}.git", self.0).as_bytes()).ok(),
         }
@@ -173,10 +177,22 @@ mod tests {
         assert_eq!(other.other_spelling(), Some(path));
         let odd: RepositoryPath = "a b/ü%?#.git".parse().unwrap();
         assert_eq!(odd.to_url_path(), "a%20b/%C3%BC%25%3F%23.git");
-        assert_eq!("team/.git".parse::<RepositoryPath>().unwrap().other_spelling(), None);
+        for lonely in ["team/.git", "team/app.git.git", "app.git.git.git", "team/.git.git"] {
+            assert_eq!(lonely.parse::<RepositoryPath>().unwrap().other_spelling(), None, "{lonely}");
+        }
     }
 
     proptest! {
+        #[test]
+        fn spellings_come_in_pairs(name in "[a.~-]{0,3}(/[a.]{1,2})?(\\.git){0,3}") {
+            if let Ok(path) = RepositoryPath::new(name.as_bytes())
+                && let Some(other) = path.other_spelling()
+            {
+                prop_assert_ne!(&other, &path);
+                prop_assert_eq!(other.other_spelling(), Some(path));
+            }
+        }
+
         #[test]
         fn an_accepted_path_stays_below_where_it_is_joined(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             if let Ok(path) = RepositoryPath::new(&bytes) {

@@ -46,9 +46,12 @@ fn served_and_followed() {
     report.case("after a commit", check("team/app.git", "team/app.git", &["--mirror"]));
     Upstream::rich(&git, &folder.join("new.git"));
     report.case("a repository that came later", check("new.git", "new.git", &["--mirror"]));
-    let absent = clone(&git, &sandbox, &format!("{}/absent.git", server.url()), &[]);
-    let says = |error: String| if error.contains("not found") { Ok(()) } else { Err(error) };
-    report.case("absent", absent.map_or_else(says, |_| Err("cloned from nowhere".into())));
+    // The last is nobody's other spelling.
+    for path in ["absent.git", "team/app.git.git"] {
+        let absent = clone(&git, &sandbox, &format!("{}/{path}", server.url()), &[]);
+        let says = |error: String| if error.contains("not found") { Ok(()) } else { Err(error) };
+        report.case(path, absent.map_or_else(says, |_| Err("cloned from nowhere".into())));
+    }
     report.finish();
     assert!(server.stop().success());
 }
