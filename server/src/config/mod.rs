@@ -12,6 +12,7 @@ mod value;
 pub use pattern::Pattern;
 pub use value::parse_duration;
 
+use heliostat_core::RepositoryPath;
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Everything a `serve` needs to know.
@@ -177,11 +178,17 @@ impl Config {
         }
     }
 
-    /// The first rule that mirrors `path` (`team/app.git`), if one does.
+    /// The first rule that mirrors `path` (`team/app.git`), if one does. At an upstream of kind git `team/app` and
+    /// `team/app.git` are one repository: a pattern on either is one on both.
     pub fn rule(&self, path: &str) -> Option<&Mirror> {
-        self.mirrors
-            .iter()
-            .find(|rule| rule.include.iter().any(|p| p.matches(path)) && !rule.exclude.iter().any(|p| p.matches(path)))
+        let other = match &self.upstream {
+            Upstream::Directory(_) => None,
+            Upstream::Git { .. } => path.parse().ok().and_then(|path: RepositoryPath| path.other_spelling()),
+        };
+        let names = |pattern: &Pattern| {
+            pattern.matches(path) || other.as_ref().is_some_and(|other| pattern.matches(other.as_str()))
+        };
+        self.mirrors.iter().find(|rule| rule.include.iter().any(names) && !rule.exclude.iter().any(names))
     }
 
     /// What is allowed and deserves a word in the log.

@@ -76,6 +76,31 @@ fn flags_override_the_file() {
     assert!(config.rule("team/app.git").is_none());
 }
 
+/// What is excluded under one spelling can't be had under the other; in a folder they may be two repositories.
+#[test]
+fn a_pattern_is_on_both_spellings() {
+    let text = |upstream: &str| {
+        format!(
+            "[upstream]\nurl = \"{upstream}\"\n[[mirror]]\ninclude = [\"a/*.git\", \"b/*\"]\n\
+             exclude = [\"b/secret.git\", \"b/plans\"]\n"
+        )
+    };
+    let git = Config::load(&text("https://git.example.com"), &Overrides::default()).unwrap();
+    for (path, expected) in [
+        ("a/x.git", true),
+        ("a/x", true),
+        ("b/x", true),
+        ("b/secret.git", false),
+        ("b/secret", false),
+        ("b/plans", false),
+        ("b/plans.git", false),
+    ] {
+        assert_eq!(git.rule(path).is_some(), expected, "{path}");
+    }
+    let folder = Config::load(&text("/srv/git"), &Overrides::default()).unwrap();
+    assert!(folder.rule("a/x").is_none() && folder.rule("b/secret").is_some());
+}
+
 #[test]
 fn kind_is_told_from_the_upstream() {
     let with = |upstream: &str| {

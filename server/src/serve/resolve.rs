@@ -1,24 +1,15 @@
 //! From the path in a request to a snapshot: found here, or confirmed by the upstream within the rule's `wait`.
 //!
-//! A path is known with and without `.git`. The spelling that was asked for goes first, here and at the upstream, since
-//! an upstream may hold both as different repositories.
+//! A path is known with and without `.git`. Which repository either spelling names is for the upstream's adapter to say.
 
 use super::node::{Mirrors, Node};
-use crate::{
-    http::response::Response,
-    shard::task,
-    sync::{Activity, Confirmed},
-    upstream::Phase,
-};
+use crate::{http::response::Response, shard::task, sync::Confirmed};
 use heliostat_core::{
     RepositoryPath,
     fault::Fault,
     store::{RepositoryId, Snapshot},
 };
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 /// Seconds until a client should try again when the upstream did not answer in time.
 const RETRY_AFTER_SECONDS: u32 = 10;
@@ -89,35 +80,24 @@ pub async fn resolve(node: &Node, path: &RepositoryPath, ask: Ask) -> Result<Fou
     let Some(mirrors) = node.mirrors() else {
         return Err(Unresolved::new(Response::unavailable(2, "the server is starting, try again")));
     };
-    let spellings = || std::iter::once(path.clone()).chain(path.other_spelling());
     if ask == Ask::IfAbsent
-        && let Some(found) = spellings().find_map(|path| here(mirrors, path))
+        && let Some(found) = here(mirrors, path)
     {
         return Ok(found);
     }
-    let deadline = Instant::now() + node.wait(path);
-    for path in spellings() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let (snapshot, freshness) = match confirm(mirrors, &path, left).await {
-            Confirmed::Current(snapshot) => (snapshot, Freshness::Confirmed),
-            Confirmed::Stale(snapshot, fault) => {
-                tracing::debug!(repository = %path, %fault, "served stale");
-                (snapshot, Freshness::Stale)
-            }
-            Confirmed::NotFound => continue,
-            refused => return Err(unresolved(refused)),
-        };
-        // The upstream may hold it under the other spelling only; that is its name here then.
-        let mirrored = std::iter::once(path.clone())
-            .chain(path.other_spelling())
-            .find_map(|path| Some((mirrors.store.find(path.as_str())?.id(), path)));
-        return match mirrored {
-            Some((repository, path)) => Ok(Found { repository, path, snapshot, freshness }),
-            // Removed in this very moment.
-            None => Err(Unresolved::new(Response::not_found())),
-        };
+    let (snapshot, freshness) = match confirm(mirrors, path, node.wait(path)).await {
+        Confirmed::Current(snapshot) => (snapshot, Freshness::Confirmed),
+        Confirmed::Stale(snapshot, fault) => {
+            tracing::debug!(repository = %path, %fault, "served stale");
+            (snapshot, Freshness::Stale)
+        }
+        refused => return Err(unresolved(refused)),
+    };
+    match here(mirrors, path) {
+        Some(found) => Ok(Found { snapshot, freshness, ..found }),
+        // Removed in this very moment.
+        None => Err(Unresolved::new(Response::not_found())),
     }
-    Err(Unresolved::new(Response::not_found()))
 }
 
 /// The upstream's word on `path`, within `wait`.
@@ -133,10 +113,8 @@ pub async fn confirm(mirrors: &Mirrors, path: &RepositoryPath, wait: Duration) -
 /// references, what is here is known to be old, and the client comes again when the objects have arrived.
 fn unconfirmed(mirrors: &Mirrors, path: &RepositoryPath) -> Confirmed {
     let fault = late("no answer within `wait`");
-    let asked_only = |activity: &Activity| matches!(activity.progress.phase(), Phase::Waiting | Phase::Asking);
-    let moving = mirrors.syncs.activities().iter().any(|activity| activity.path == *path && !asked_only(activity));
-    match here(mirrors, path.clone()) {
-        Some(found) if !moving => Confirmed::Stale(found.snapshot, fault),
+    match here(mirrors, path) {
+        Some(found) if !mirrors.syncs.is_moving(&found.path) => Confirmed::Stale(found.snapshot, fault),
         _ => Confirmed::Unavailable(fault),
     }
 }
@@ -171,8 +149,9 @@ fn unresolved(confirmed: Confirmed) -> Unresolved {
     }
 }
 
-fn here(mirrors: &Mirrors, path: RepositoryPath) -> Option<Found> {
-    let mirrored = mirrors.store.find(path.as_str())?;
+fn here(mirrors: &Mirrors, path: &RepositoryPath) -> Option<Found> {
+    let mirrored = mirrors.syncs.find(path)?;
     let snapshot = mirrored.snapshot()?;
+    let path = mirrored.path().parse().ok()?;
     Some(Found { repository: mirrored.id(), path, snapshot, freshness: Freshness::Unasked })
 }

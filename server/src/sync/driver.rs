@@ -103,7 +103,9 @@ impl Driver {
     fn run(&mut self, inbox: &flume::Receiver<Event>) {
         let now = self.shared.now();
         for repository in self.shared.store.all() {
-            self.schedule.know(now, &repository.path().into());
+            if let Ok(path) = repository.path().parse() {
+                self.schedule.know(now, &self.shared.scheduled_as(path).as_str().into());
+            }
         }
         loop {
             let now = self.shared.now();
@@ -156,7 +158,7 @@ impl Driver {
     /// What the upstream told, against what is here.
     fn compare(&mut self, now: Duration, path: &Arc<str>, asked: Box<dyn Asked>, progress: Arc<Progress>) {
         let theirs = &asked.advertised().refs;
-        let snapshot = self.shared.store.find(path).and_then(|repository| repository.snapshot());
+        let snapshot = self.shared.mirrored(path).and_then(|repository| repository.snapshot());
         let (had, same) = snapshot.map_or((0, false), |s| (s.refs.len(), s.refs.digest() == theirs.digest()));
         if same {
             return self.finish(now, path, Verdict::Verified);
@@ -177,9 +179,13 @@ impl Driver {
 
     fn finish(&mut self, now: Duration, path: &Arc<str>, verdict: Verdict) {
         self.shared.end(path);
-        if self.shared.store.find(path).is_some() {
+        if self.shared.mirrored(path).is_some() {
             // Created, even if nothing could be published yet: the interval tries again.
             self.schedule.know(now, path);
+        }
+        if matches!(verdict, Verdict::Verified) && !self.shared.superseded(path).is_empty() {
+            // Tidied up with the rest; nobody listens any more when the process is ending.
+            let _ = self.tidy.send(path.clone());
         }
         self.schedule.finished(now, path, verdict);
     }
@@ -218,7 +224,7 @@ impl Driver {
     }
 
     fn answer(&mut self, path: &str, tickets: Vec<Ticket>, verdict: &Verdict) {
-        let snapshot = self.shared.store.find(path).and_then(|repository| repository.snapshot());
+        let snapshot = self.shared.mirrored(path).and_then(|repository| repository.snapshot());
         let confirmed = match (verdict, snapshot) {
             (Verdict::Verified, Some(snapshot)) => Confirmed::Current(snapshot),
             (Verdict::Verified, None) => {

@@ -1,7 +1,7 @@
 //! One question and one fetch, on the thread of a pool, from the upstream to the publication.
 
 use super::{Shared, driver::Event, seed::Seed};
-use crate::upstream::{Asked, Context, Have, Phase, Progress, UpstreamError};
+use crate::upstream::{self, Asked, Context, Have, Phase, Progress, Upstream, UpstreamError};
 use heliostat_core::{
     RepositoryPath,
     fault::Fault,
@@ -35,7 +35,8 @@ impl Drop for Report<'_> {
 pub(super) fn ask(shared: &Shared, events: &flume::Sender<Event>, path: &RepositoryPath) {
     let mut report = Report { events, path, event: None };
     let context = Context { stop: shared.stop.clone(), progress: shared.begin(path) };
-    report.event = Some(match shared.upstream.ask(path, &context) {
+    let answered = answered_before(&shared.store, &*shared.upstream, path);
+    report.event = Some(match shared.upstream.ask(&answered, &context) {
         Ok(asked) => {
             let advertised = asked.advertised();
             if advertised.skipped > 0 {
@@ -60,7 +61,7 @@ pub(super) fn fetch(
     let mut report = Report { events, path, event: None };
     let started = Instant::now();
     let context = Context { stop: shared.stop.clone(), progress: progress.clone() };
-    let verdict = match bring(&shared.store, path, asked, &context, None) {
+    let verdict = match bring(&shared.store, &*shared.upstream, path, asked, &context, None) {
         Ok(snapshot) => {
             let generation = snapshot.generation.n;
             let (bytes, elapsed) = (progress.bytes(), started.elapsed());
@@ -73,16 +74,26 @@ pub(super) fn fetch(
     report.event = Some(Event::Finished { path: path.clone(), verdict });
 }
 
+/// The spelling of `path`, which is canonical, that the upstream has answered to before: that of the mirrored repository.
+pub(super) fn answered_before(store: &Store, upstream: &dyn Upstream, path: &RepositoryPath) -> RepositoryPath {
+    let mirrored = upstream::mirrored(store, upstream, path);
+    mirrored.and_then(|repository| repository.path().parse().ok()).unwrap_or_else(|| path.clone())
+}
+
 /// From what the upstream told to the publication. What `seed` brings need not come from the upstream.
 pub(super) fn bring(
     store: &Store,
+    upstream: &dyn Upstream,
     path: &RepositoryPath,
     asked: Box<dyn Asked>,
     context: &Context,
     seed: Option<&Seed>,
 ) -> Result<Arc<Snapshot>, UpstreamError> {
     let Context { stop, progress } = context;
-    let repository = store.create(path.as_str()).map_err(of_store)?;
+    let repository = match upstream::mirrored(store, upstream, path) {
+        Some(repository) => repository,
+        None => store.create(asked.path().unwrap_or(path).as_str()).map_err(of_store)?,
+    };
     let limits = IngestLimits::default();
     let mut quarantine = repository.quarantine(limits).map_err(of_store)?;
     let refs = asked.advertised().refs.clone();

@@ -4,7 +4,9 @@
 //! them out: one that owns the schedule, a few that ask, a few that fetch, one that tidies up. None of them is pinned;
 //! they are started before the shards, whose pins they would inherit.
 //!
-//! Nothing here deletes a repository: one that the upstream denies having stays on disk and is asked about again.
+//! Nothing here deletes a repository: one that the upstream denies having stays on disk and is asked about again. The one
+//! exception is a second copy of one repository, under its other spelling (see `upstream::git`): earlier versions made
+//! some, and it goes once the other copy is proven equal to the upstream.
 
 mod driver;
 mod job;
@@ -16,13 +18,13 @@ pub use seed::seed;
 
 use crate::{
     config::Config,
-    upstream::{Context, Progress, Upstream, UpstreamError},
+    upstream::{self, Context, Phase, Progress, Upstream, UpstreamError},
 };
 use futures_channel::oneshot;
 use heliostat_core::{
     RepositoryPath,
     fault::Fault,
-    store::{Snapshot, Store},
+    store::{MirroredRepository, Snapshot, Store},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -105,6 +107,20 @@ impl Syncs {
         Ok((Self { events, shared }, threads))
     }
 
+    /// The mirrored repository that a client calls `path`. Asks nobody, reads nothing.
+    #[must_use]
+    pub fn find(&self, path: &RepositoryPath) -> Option<Arc<MirroredRepository>> {
+        upstream::find(&self.shared.store, &*self.shared.upstream, path)
+    }
+
+    /// Whether a sync of the repository that is mirrored as `path` is under way, and has got past its question.
+    #[must_use]
+    pub fn is_moving(&self, path: &RepositoryPath) -> bool {
+        let path = self.shared.scheduled_as(path.clone());
+        let progress = self.shared.lock_activities().get(path.as_str()).cloned();
+        progress.is_some_and(|progress| !matches!(progress.phase(), Phase::Waiting | Phase::Asking))
+    }
+
     /// Asks the upstream about `path` (`team/app.git`) and syncs what moved. Questions that arrive before one is asked
     /// share it. The sender never blocks; dropping the receiver does not cancel the sync.
     pub fn confirm(&self, path: &str) -> oneshot::Receiver<Confirmed> {
@@ -132,7 +148,8 @@ impl Syncs {
         let here = shared.store.all();
         let here = here.iter().filter_map(|repository| repository.path().parse().ok());
         let ruled = |path: &RepositoryPath| shared.config.rule(path.as_str()).is_some();
-        Ok(listed.into_iter().chain(here).filter(ruled).collect())
+        let all = listed.into_iter().chain(here).filter(ruled);
+        Ok(all.map(|path| shared.scheduled_as(path)).collect())
     }
 
     /// The syncs that are under way, in order of their paths.
@@ -175,6 +192,26 @@ impl Drop for Threads {
 }
 
 impl Shared {
+    /// The path under which the schedule knows the repository that lies here, or at the upstream, as `path`.
+    fn scheduled_as(&self, path: RepositoryPath) -> RepositoryPath {
+        if self.upstream.tells_spellings_apart() { path } else { self.upstream.canonical(&path) }
+    }
+
+    /// The mirrored repository that the schedule knows as `path`.
+    fn mirrored(&self, path: &str) -> Option<Arc<MirroredRepository>> {
+        upstream::mirrored(&self.store, &*self.upstream, &path.parse().ok()?)
+    }
+
+    /// Other copies of the repository that the schedule knows as `path`.
+    fn superseded(&self, path: &str) -> Vec<Arc<MirroredRepository>> {
+        let Some(mirrored) = self.mirrored(path).filter(|_| !self.upstream.tells_spellings_apart()) else {
+            return Vec::new();
+        };
+        let spellings = path.parse().map(|path| self.upstream.spellings(&path)).into_iter().flatten();
+        let all = spellings.filter_map(|path| self.store.find(path.as_str()));
+        all.filter(|copy| copy.id() != mirrored.id()).collect()
+    }
+
     fn now(&self) -> Duration {
         self.origin.elapsed()
     }

@@ -40,9 +40,9 @@ pub fn seed(
 ) -> Result<Arc<Snapshot>, UpstreamError> {
     let upstream: Box<dyn Upstream> = open(config).map_err(UpstreamError::Ours)?;
     let path = upstream.canonical(path);
-    let asked = upstream.ask(&path, context)?;
+    let asked = upstream.ask(&job::answered_before(store, &*upstream, &path), context)?;
     let seed = Seed { source: source.to_owned(), spool: config.node.data.clone() };
-    job::bring(store, &path, asked, context, Some(&seed))
+    job::bring(store, &*upstream, &path, asked, context, Some(&seed))
 }
 
 /// The configured upstream.

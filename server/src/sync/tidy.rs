@@ -1,4 +1,5 @@
-//! What may wait: consolidation after publications, expiry of earlier generations. One thread, at low priority.
+//! What may wait: consolidation after publications, expiry of earlier generations, removal of second copies. One thread,
+//! at low priority.
 
 use super::Shared;
 use std::{
@@ -63,10 +64,21 @@ fn run(shared: &Shared, published: &flume::Receiver<Arc<str>>) {
 }
 
 fn consolidate(shared: &Shared, path: &str) {
-    let Some(repository) = shared.store.find(path) else { return };
+    remove_superseded(shared, path);
+    let Some(repository) = shared.mirrored(path) else { return };
     match repository.consolidate(&shared.stop) {
         Ok(true) => tracing::info!(repository = path, "consolidated"),
         Ok(false) => {}
         Err(error) => tracing::warn!(repository = path, ?error, "consolidation failed"),
+    }
+}
+
+/// Second copies of a repository, under its other spelling. Only called when the first has been verified.
+fn remove_superseded(shared: &Shared, path: &str) {
+    for copy in shared.superseded(path) {
+        match shared.store.remove(copy.path()) {
+            Ok(_) => tracing::info!(repository = path, copy = copy.path(), id = %copy.id(), "second copy removed"),
+            Err(error) => tracing::warn!(repository = path, copy = copy.path(), %error, "a second copy stays on disk"),
+        }
     }
 }

@@ -19,10 +19,10 @@ use heliostat_core::{
     ObjectId, RepositoryPath,
     objects::Database,
     refs::RefTable,
-    store::{IngestError, Quarantine},
+    store::{IngestError, MirroredRepository, Quarantine, Store},
 };
 use std::{
-    io,
+    io, iter, option,
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -51,14 +51,44 @@ pub trait Upstream: Send + Sync {
     /// All its repositories; `None` if it can't list them.
     fn list(&self, context: &Context) -> Result<Option<Vec<RepositoryPath>>, UpstreamError>;
 
-    /// The path under which the repository that `path` names is mirrored: where the upstream takes `team/app` and
-    /// `team/app.git` for the same, one of them.
-    fn canonical(&self, path: &RepositoryPath) -> RepositoryPath {
-        path.clone()
-    }
+    /// The one path under which the repository that `path` names is scheduled and counted, whether the upstream is asked
+    /// for it as `team/app` or as `team/app.git`. May look at a disk.
+    fn canonical(&self, path: &RepositoryPath) -> RepositoryPath;
 
-    /// Asks for the references of one.
+    /// Under which paths a repository may be mirrored here that a client calls `path`, the likeliest first. Reads
+    /// nothing.
+    fn spellings(&self, path: &RepositoryPath) -> Spellings;
+
+    /// Whether `team/app` and `team/app.git` can be two repositories here.
+    fn tells_spellings_apart(&self) -> bool;
+
+    /// Asks for the references of one. Where spellings are not told apart, the other one is tried too.
     fn ask(&self, path: &RepositoryPath, context: &Context) -> Result<Box<dyn Asked>, UpstreamError>;
+}
+
+/// A path, and its other spelling if that names the same.
+pub type Spellings = iter::Chain<iter::Once<RepositoryPath>, option::IntoIter<RepositoryPath>>;
+
+/// The mirrored repository that `path`, which is canonical, names: under whichever spelling the upstream answered.
+pub(crate) fn mirrored(
+    store: &Store,
+    upstream: &dyn Upstream,
+    path: &RepositoryPath,
+) -> Option<Arc<MirroredRepository>> {
+    if upstream.tells_spellings_apart() {
+        return store.find(path.as_str());
+    }
+    find(store, upstream, path)
+}
+
+/// The mirrored repository that a client calls `path`, one that can be served before one that can't. Reads nothing.
+pub(crate) fn find(store: &Store, upstream: &dyn Upstream, path: &RepositoryPath) -> Option<Arc<MirroredRepository>> {
+    let mut found = upstream.spellings(path).filter_map(|path| store.find(path.as_str()));
+    let first = found.next()?;
+    if first.snapshot().is_some() {
+        return Some(first);
+    }
+    Some(found.find(|other| other.snapshot().is_some()).unwrap_or(first))
 }
 
 /// What is here already, whole: the history of these references.
@@ -74,6 +104,11 @@ pub struct Have<'a> {
 pub trait Asked: Send {
     /// What it told.
     fn advertised(&self) -> &Advertised;
+
+    /// The spelling of its path that the upstream answered to, if it might be another than the one asked for.
+    fn path(&self) -> Option<&RepositoryPath> {
+        None
+    }
 
     /// Brings what the advertisement names and `have` lacks into `quarantine`. After an error the quarantine is fit for
     /// nothing but being dropped.

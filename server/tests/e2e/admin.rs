@@ -50,8 +50,23 @@ fn sync_on_request() {
     let answer = site.mirror().admin("POST", &format!("/api/v1/repositories/{APP}/sync"));
     assert_eq!(answer.status, 200, "{answer:?}");
     site.upstream(APP).commit("main", &[("later.txt", "later\n")]);
-    let answer = site.mirror().admin("POST", &format!("/api/v1/repositories/{APP}/sync"));
+    // By its other spelling it is the same repository.
+    let answer = site.mirror().admin("POST", "/api/v1/repositories/team/app/sync");
     assert_eq!(answer.status, 200, "{answer:?}");
+    nothing_left_to_fetch(&mut site);
+}
+
+/// Clones by either spelling of the path are clones of one repository.
+#[test]
+fn two_spellings_are_one_repository() {
+    let mut site = site();
+    for spelling in ["team/app", APP] {
+        let (url, target) = (site.mirror_url(spelling), site.sandbox.fresh("clone").display().to_string());
+        site.git.text(site.sandbox.path(), &["clone", "--quiet", "--bare", &url, &target]);
+    }
+    let answer = site.mirror().get("/status");
+    let status: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(status["repositories"], 1, "{status}");
     nothing_left_to_fetch(&mut site);
 }
 
@@ -78,10 +93,12 @@ fn command_line_sync_beside_a_server() {
 fn command_line_sync_alone() {
     let mut site = site();
     assert!(site.mirror().stop().success());
-    let arguments = site.mirror().sync_arguments(&[APP]);
-    let mut command = hermetic(PROGRAM, site.sandbox.path());
-    let finished = run(command.args(arguments), b"", site.sandbox.path());
-    assert!(finished.status.success(), "{}{}", finished.text(), finished.stderr);
+    for spelling in [APP, "team/app"] {
+        let arguments = site.mirror().sync_arguments(&[spelling]);
+        let mut command = hermetic(PROGRAM, site.sandbox.path());
+        let finished = run(command.args(arguments), b"", site.sandbox.path());
+        assert!(finished.status.success(), "{}{}", finished.text(), finished.stderr);
+    }
     site.mirror().start_again();
     nothing_left_to_fetch(&mut site);
 }

@@ -11,3 +11,4 @@ mod mirror;
 mod packs;
 mod peer;
 mod refs;
+mod spelling;

@@ -1,12 +1,15 @@
 //! A folder of bare repositories on this machine, read with our own engine: no Git program, no lock, nothing written.
 //!
+//! `team/app` and `team/app.git` are what lies in the folder under these names: one or two repositories. Where there is only
+//! one, both lead to it; no path leads to a directory of which more than one `.git` would have to be taken off.
+//!
 //! Promises: a request's path is looked up among the names that are there; what the repository hides
 //! (`uploadpack.hideRefs`) stays hidden; references are read again if they were being repacked meanwhile, because a
 //! reference on its way from a file of its own into `packed-refs` could be seen in neither.
 
 mod listing;
 
-use super::{Advertised, Asked, Context, Have, Phase, Upstream, UpstreamError};
+use super::{Advertised, Asked, Context, Have, Phase, Spellings, Upstream, UpstreamError};
 use arc_swap::ArcSwap;
 use heliostat_core::{
     ObjectId, RepositoryPath,
@@ -22,6 +25,7 @@ use std::{
     collections::{BTreeSet, HashSet},
     fs,
     io::{self, BufRead, Read},
+    iter,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -97,6 +101,20 @@ impl Upstream for DirectoryUpstream {
             Some(other) if !is_there(path) && is_there(&other) => other,
             _ => path.clone(),
         }
+    }
+
+    fn spellings(&self, path: &RepositoryPath) -> Spellings {
+        let listing = self.listing.load();
+        match path.other_spelling() {
+            Some(other) if listing.repositories.contains_key(&other) && !listing.repositories.contains_key(path) => {
+                iter::once(other).chain(Some(path.clone()))
+            }
+            other => iter::once(path.clone()).chain(other),
+        }
+    }
+
+    fn tells_spellings_apart(&self) -> bool {
+        true
     }
 
     fn ask(&self, path: &RepositoryPath, context: &Context) -> Result<Box<dyn Asked>, UpstreamError> {

@@ -2,13 +2,19 @@
 //!
 //! Promises: what is advertised is read whole or not at all; a repository that can't be mirrored truly (SHA-256, shallow)
 //! is refused in words; a pack that is damaged or lacks a base is asked for once more without telling what is here.
+//!
+//! `team/app` and `team/app.git` are one repository. Most hosts serve both, some only one, some send the one to the other
+//! with a redirection; none that is known serves two repositories under them but a bare `git http-backend` with both
+//! directories, of which `app.git` is mirrored. The spelling with `.git` is asked for first, whichever the client used, so
+//! that what is mirrored does not depend on who comes first; the other one only when that was denied or redirected. The
+//! spelling that was answered becomes the repository's path in the store, and is asked for first from then on.
 
 pub mod advertisement;
 mod conversation;
 mod haves;
 
 use super::{
-    Advertised, Asked, Context, Have, Phase, Upstream, UpstreamError,
+    Advertised, Asked, Context, Have, Phase, Spellings, Upstream, UpstreamError,
     transport::{BaseUrl, Patience, Session, tls_config},
 };
 use conversation::Conversation;
@@ -17,6 +23,7 @@ use rustls::ClientConfig;
 use std::{
     collections::HashSet,
     io::BufRead,
+    iter,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -73,8 +80,46 @@ impl Upstream for GitUpstream {
         Ok(None)
     }
 
+    fn canonical(&self, path: &RepositoryPath) -> RepositoryPath {
+        self.spellings(path).next().unwrap_or_else(|| path.clone())
+    }
+
+    fn spellings(&self, path: &RepositoryPath) -> Spellings {
+        match path.other_spelling() {
+            Some(other) if other.as_str().ends_with(".git") => iter::once(other).chain(Some(path.clone())),
+            other => iter::once(path.clone()).chain(other),
+        }
+    }
+
+    fn tells_spellings_apart(&self) -> bool {
+        false
+    }
+
     fn ask(&self, path: &RepositoryPath, context: &Context) -> Result<Box<dyn Asked>, UpstreamError> {
         context.progress.enter(Phase::Asking);
+        let first = match self.ask_as(path, context) {
+            Err(error) if is_about_the_path(&error) => error,
+            other => return other,
+        };
+        let Some(other) = path.other_spelling() else { return Err(first) };
+        match (self.ask_as(&other, context), &first) {
+            (Ok(asked), _) => Ok(asked),
+            // A redirection from one spelling to the other says nothing that the other has not said.
+            (Err(UpstreamError::Redirected { .. }), _) => Err(first),
+            (Err(second), UpstreamError::Missing | UpstreamError::Redirected { .. }) => Err(second),
+            _ => Err(first),
+        }
+    }
+}
+
+/// Whether another spelling of the path may be answered otherwise.
+fn is_about_the_path(error: &UpstreamError) -> bool {
+    matches!(error, UpstreamError::Missing | UpstreamError::Denied(_) | UpstreamError::Redirected { .. })
+}
+
+impl GitUpstream {
+    /// Asks under this very spelling.
+    fn ask_as(&self, path: &RepositoryPath, context: &Context) -> Result<Box<dyn Asked>, UpstreamError> {
         let (mut conversation, refs) = self.converse(path, context)?;
         let advertised = match refs {
             Some(advertised) => advertised,
@@ -96,6 +141,10 @@ struct AskedGit {
 impl Asked for AskedGit {
     fn advertised(&self) -> &Advertised {
         &self.advertised
+    }
+
+    fn path(&self) -> Option<&RepositoryPath> {
+        Some(&self.path)
     }
 
     fn fetch(
