@@ -2,6 +2,9 @@
 //!
 //! The catalogue is an immutable map behind one atomic pointer: finding a repository takes no lock. Creating and
 //! removing copy the map.
+//!
+//! A repository that has never been published is a place to work in, and nothing more: whoever created it for a first
+//! publication that came to nothing discards it, and a start sweeps what a crash kept them from discarding.
 
 use super::{
     MirroredRepository, RepositoryId, Retention,
@@ -58,7 +61,8 @@ pub struct Store {
 
 impl Store {
     /// Opens or creates `data`, takes its lock, sweeps what a crash left, loads every repository's newest generation. A
-    /// damaged repository is opened without a snapshot ([`MirroredRepository::damage`]).
+    /// damaged repository is opened without a snapshot ([`MirroredRepository::damage`]); one that has never been published
+    /// is not opened but removed.
     pub fn open(data: &Path, retention: Retention) -> Result<Self, StoreError> {
         Self::open_on(Arc::new(LocalDisk), data, retention)
     }
@@ -92,6 +96,10 @@ impl Store {
         }
         let mut catalogue = Catalogue::new();
         for repository in open_all(&disk, &repositories, retention, &ids)? {
+            if !repository.has_been_published() {
+                take_away(&*disk, &repositories, &repository)?;
+                continue;
+            }
             if let Some(other) = catalogue.insert(repository.path().into(), Arc::new(repository)) {
                 return Err(StoreError::Damaged(format!("{} lies here twice", other.path())));
             }
@@ -154,16 +162,23 @@ impl Store {
     /// Drops a repository from the catalogue and from disk. Snapshots that are being read stay readable. Tells whether
     /// there was one.
     pub fn remove(&self, path: &str) -> Result<bool, StoreError> {
+        self.remove_if(path, |_| true)
+    }
+
+    /// The same for one that has never been published; one that has stays.
+    pub fn discard(&self, path: &str) -> Result<bool, StoreError> {
+        // What the disk may or may not hold, only a new start can tell.
+        self.remove_if(path, |repository| !repository.has_been_published() && repository.lock_writer().failed.is_none())
+    }
+
+    fn remove_if(&self, path: &str, goes: impl Fn(&MirroredRepository) -> bool) -> Result<bool, StoreError> {
         let _last_id = self.last_id.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(repository) = self.find(path) else { return Ok(false) };
+        let Some(repository) = self.find(path).filter(|repository| goes(repository)) else { return Ok(false) };
         repository.lock_writer().removed = true;
         let mut catalogue = Catalogue::clone(&self.catalogue.load());
         catalogue.remove(path);
         self.catalogue.store(Arc::new(catalogue));
-        let aside = self.repositories.join(format!("{}.removed", repository.id()));
-        gone_is_fine(self.disk.rename(&repository.paths.root, &aside))?;
-        self.disk.sync_dir(&self.repositories)?;
-        self.disk.remove_tree(&aside)?;
+        take_away(&*self.disk, &self.repositories, &repository)?;
         Ok(true)
     }
 
@@ -173,6 +188,14 @@ impl Store {
             repository.expire(now);
         }
     }
+}
+
+/// Removes a repository's directory. A crash in between leaves a name that the next start sweeps.
+fn take_away(disk: &dyn Disk, repositories: &Path, repository: &MirroredRepository) -> io::Result<()> {
+    let aside = repositories.join(format!("{}.removed", repository.id()));
+    gone_is_fine(disk.rename(&repository.paths.root, &aside))?;
+    disk.sync_dir(repositories)?;
+    disk.remove_tree(&aside)
 }
 
 /// Opens the repositories on several threads: each is a dozen small reads, and there may be thousands.

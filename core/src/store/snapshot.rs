@@ -118,6 +118,11 @@ impl MirroredRepository {
         self.damage.load_full()
     }
 
+    /// Whether it has ever been published: also if what was published is damaged now.
+    pub fn has_been_published(&self) -> bool {
+        self.current.load().is_some() || self.damage.load().is_some()
+    }
+
     /// Begins an ingest. Several may be under way; each is verified against the snapshot of its beginning, and publishing
     /// keeps that snapshot's packs.
     pub fn quarantine(&self, limits: IngestLimits) -> Result<Quarantine, StoreError> {

@@ -155,6 +155,34 @@ fn a_removed_repository_is_gone_for_good_and_readable_to_the_end() {
 }
 
 #[test]
+fn what_was_never_published_is_discarded_at_once_or_at_the_next_start() {
+    let data = tempfile::tempdir().unwrap();
+    let upstream = small(56);
+    let first = store(data.path());
+    let count = || std::fs::read_dir(data.path().join("repositories")).unwrap().count();
+    let mirror = first.create("a.git").unwrap();
+    let verified = upstream.verified_for(&mirror);
+    assert!(first.discard("a.git").unwrap());
+    assert!(!first.discard("a.git").unwrap());
+    assert!(first.find("a.git").is_none() && first.all().is_empty());
+    assert!(matches!(mirror.publish(verified, Instant::now()), Err(StoreError::Removed)));
+    assert_eq!(count(), 0);
+    // What has been published stays, damaged too.
+    let mirror = first.create("b.git").unwrap();
+    upstream.sync(&mirror, Instant::now());
+    assert!(!first.discard("b.git").unwrap());
+    first.create("c.git").unwrap();
+    assert_eq!(count(), 2);
+    let record = std::fs::canonicalize(mirror.directory()).unwrap().join("generation");
+    drop((first, mirror));
+    std::fs::write(record, b"rot").unwrap();
+    let again = store(data.path());
+    let paths: Vec<_> = again.all().iter().map(|mirror| mirror.path().to_owned()).collect();
+    assert_eq!((paths, count()), (vec!["b.git".to_owned()], 1));
+    assert!(again.find("b.git").unwrap().damage().is_some() && !again.discard("b.git").unwrap());
+}
+
+#[test]
 fn a_thousand_repositories_open_at_once() {
     const COUNT: usize = 1_000;
     let base = crate::recorder::scratch();

@@ -1,12 +1,18 @@
 //! `/status`: what a load balancer asks.
 
-use crate::{http::response::Response, serve::node::Node, shard::drain::State};
+use crate::{
+    http::response::Response,
+    serve::node::{Mirrors, Node},
+    shard::drain::State,
+};
 use serde_json::json;
 
 /// 200 while requests may be sent here, else 503; the body says why.
 pub fn response(node: &Node) -> Response {
     let (status, state) = state(node);
-    let repositories = node.mirrors().map(|mirrors| mirrors.store.all().len());
+    // One that is on its way for the first time is none yet.
+    let served = |mirrors: &Mirrors| mirrors.store.all().iter().filter(|mirror| mirror.has_been_published()).count();
+    let repositories = node.mirrors().map(served);
     Response::json(
         status,
         &json!({

@@ -180,7 +180,6 @@ impl Driver {
     fn finish(&mut self, now: Duration, path: &Arc<str>, verdict: Verdict) {
         self.shared.end(path);
         if self.shared.mirrored(path).is_some() {
-            // Created, even if nothing could be published yet: the interval tries again.
             self.schedule.know(now, path);
         }
         if matches!(verdict, Verdict::Verified) && !self.shared.superseded(path).is_empty() {

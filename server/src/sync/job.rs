@@ -94,6 +94,7 @@ pub(super) fn bring(
         Some(repository) => repository,
         None => store.create(asked.path().unwrap_or(path).as_str()).map_err(of_store)?,
     };
+    let _unpublished = Unpublished { store, path: repository.path() };
     let limits = IngestLimits::default();
     let mut quarantine = repository.quarantine(limits).map_err(of_store)?;
     let refs = asked.advertised().refs.clone();
@@ -114,6 +115,21 @@ pub(super) fn bring(
         tracing::info!(repository = %path, count, %id, fault, "cosmetic faults in new objects, mirrored as they are");
     }
     repository.publish(verified, Instant::now()).map_err(of_store)
+}
+
+/// Discards a repository whose first publication did not come about, by an error or a panic: no request may make the disk
+/// grow that leads to nothing.
+struct Unpublished<'a> {
+    store: &'a Store,
+    path: &'a str,
+}
+
+impl Drop for Unpublished<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.store.discard(self.path) {
+            tracing::warn!(repository = self.path, %error, "an empty repository stays on disk until the next start");
+        }
+    }
 }
 
 pub(super) fn of_store(error: StoreError) -> UpstreamError {

@@ -145,6 +145,9 @@ fn sha256_upstream() {
     let answer = site.mirror().get("/team/sha256.git/info/refs?service=git-upload-pack");
     assert!([501, 502].contains(&answer.status), "{answer:?}");
     assert!(answer.text().to_lowercase().contains("sha-256"), "{answer:?}");
+    let status: Value = serde_json::from_slice(&site.mirror().get("/status").body).unwrap();
+    assert_eq!(status["repositories"], 0, "{status}");
+    assert_eq!(std::fs::read_dir(site.mirror().data().join("repositories")).unwrap().count(), 0);
     let answer = site.mirror().get("/team/app.git/info/refs?service=git-upload-pack");
     assert_eq!(answer.status, 200);
 }
