@@ -17,7 +17,7 @@ use crate::{
         Door, Seat,
         drain::State,
         executor::{self, Ended, Finding, Pulse, Watch},
-        listener::{Bell, Listener, Stop},
+        listener::{Listener, Stop},
         message::Post,
         placement, preflight, task,
     },
@@ -199,13 +199,12 @@ impl Server {
         for (index, (listener, inbox)) in main_listeners.into_iter().zip(inboxes).enumerate() {
             stops.push(listener.stop().map_err(|error| format!("a second handle of a socket: {error}"))?);
             let pulse = Pulse::default();
-            let (bell, ear) = Bell::new().map_err(|error| format!("a pair of sockets: {error}"))?;
-            watched.push((pulse.clone(), bell));
+            watched.push(pulse.clone());
             let listeners = std::iter::once((Door::Main, listener))
                 // The admin port lives on the first shard.
                 .chain(admin_listeners.next().map(|listener| (Door::Admin, listener)))
                 .collect();
-            let seat = Seat { index, node: node.clone(), post: post.clone(), inbox, listeners, pulse, ear };
+            let seat = Seat { index, node: node.clone(), post: post.clone(), inbox, listeners, pulse };
             // More shards than cores: none is pinned, the kernel knows better.
             let core = cores.get(index).copied().filter(|_| shards <= cores.len());
             let sender = sender.clone();
@@ -256,9 +255,6 @@ impl Server {
                 Err(_) => {
                     for finding in self.watch.look() {
                         match finding {
-                            Finding::Woken(shard) => {
-                                tracing::info!(shard, "a shard was starved or slept too deeply, and is back")
-                            }
                             Finding::Silent(shard) => tracing::error!(shard, "a shard has been silent for ten seconds"),
                             Finding::Dead(shard) => {
                                 tracing::error!(shard, "a shard has been silent for a minute; we end");
@@ -305,8 +301,7 @@ impl Server {
                 }
                 // Loading that ended too late to matter.
                 Ok(Event::Loaded(loaded)) => self.syncs = loaded.ok(),
-                // They must not oversleep this either.
-                Err(_) => drop(self.watch.look()),
+                Err(_) => {}
             }
         }
         if let Some(threads) = self.syncs.take() {

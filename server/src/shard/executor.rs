@@ -4,7 +4,7 @@
 //! reports its end, however it comes, and beats once a tick; [`Watch`] tells the main thread when a shard has ended or
 //! no longer beats.
 
-use super::{listener::Bell, placement, task};
+use super::{ladder, placement, task};
 use glommio::{LocalExecutorBuilder, Placement};
 use std::{
     future::Future,
@@ -83,7 +83,10 @@ fn run<F: Future<Output = ()>>(index: usize, core: Option<usize>, main: impl FnO
         .make();
     match executor {
         Ok(executor) => {
-            executor.run(main());
+            executor.run(async {
+                task::spawn("ladder", ladder::climb());
+                main().await;
+            });
             Ended::Done
         }
         Err(error) => Ended::NotStarted(error.to_string()),
@@ -97,7 +100,6 @@ pub struct Watch {
 
 struct Watched {
     pulse: Pulse,
-    bell: Bell,
     beats: u64,
     silent: u32,
 }
@@ -105,8 +107,6 @@ struct Watched {
 /// What [`Watch::look`] found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// This shard slept too deeply and was woken by its bell.
-    Woken(usize),
     /// This shard has not beaten for ten seconds: worth a line in the log.
     Silent(usize),
     /// This shard has not beaten for a minute: it will not come back.
@@ -118,23 +118,22 @@ const SILENT_LOOKS: u32 = 33;
 const DEAD_LOOKS: u32 = 200;
 
 impl Watch {
-    /// Watches over the shards with these pulses and bells, in order.
-    pub fn new(shards: impl IntoIterator<Item = (Pulse, Bell)>) -> Self {
-        let watched = |(pulse, bell): (Pulse, Bell)| Watched { beats: pulse.beats(), pulse, bell, silent: 0 };
+    /// Watches over the shards with these pulses, in order.
+    pub fn new(shards: impl IntoIterator<Item = Pulse>) -> Self {
+        let watched = |pulse: Pulse| Watched { beats: pulse.beats(), pulse, silent: 0 };
         Self { shards: shards.into_iter().map(watched).collect() }
     }
 
-    /// One look at every shard; who has not beaten since the last one is rung. Looks are counted rather than time, so
-    /// that a process that was stopped and continued does not take its own absence for its shards'.
+    /// One look at every shard. Looks are counted rather than time, so that a process that was stopped and continued does
+    /// not take its own absence for its shards'.
     pub fn look(&mut self) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (index, shard) in self.shards.iter_mut().enumerate() {
             let beats = shard.pulse.beats();
             if beats == shard.beats {
                 shard.silent += 1;
-                shard.bell.ring();
-            } else if std::mem::take(&mut shard.silent) > 1 {
-                findings.push(Finding::Woken(index));
+            } else {
+                shard.silent = 0;
             }
             shard.beats = beats;
             match shard.silent {
@@ -166,10 +165,9 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_does_not_beat_is_rung_and_found() {
+    fn a_shard_that_does_not_beat_is_found() {
         let (alive, dead) = (Pulse::default(), Pulse::default());
-        let ((bell, _ear), (other, _other_ear)) = (Bell::new().unwrap(), Bell::new().unwrap());
-        let mut watch = Watch::new([(alive.clone(), bell), (dead.clone(), other)]);
+        let mut watch = Watch::new([alive.clone(), dead.clone()]);
         let mut findings = Vec::new();
         for _ in 0..DEAD_LOOKS + 10 {
             alive.beat();
@@ -177,18 +175,6 @@ mod tests {
         }
         assert_eq!(findings, [Finding::Silent(1), Finding::Dead(1)]);
         dead.beat();
-        assert_eq!(watch.look(), [Finding::Woken(1)]);
-    }
-
-    #[test]
-    fn a_bell_wakes_who_waits_for_nothing_else() {
-        let (bell, ear) = Bell::new().unwrap();
-        let (sender, receiver) = mpsc::channel();
-        start(0, None, move || ear.listen(), move |_, how| sender.send(how).unwrap()).unwrap();
-        for _ in 0..100 {
-            bell.ring();
-        }
-        drop(bell);
-        assert_eq!(receiver.recv_timeout(Duration::from_secs(20)).unwrap(), Ended::Done);
+        assert_eq!(watch.look(), []);
     }
 }

@@ -7,20 +7,16 @@
 #![allow(unsafe_code)] // A bound socket and an accepted one change owners by number; glommio has no other way.
 
 use super::task::sleep;
-use futures_lite::AsyncReadExt;
-use glommio::net::{TcpListener, TcpStream, UnixStream};
+use glommio::net::{TcpListener, TcpStream};
 use rustix::{
     io::{Errno, FdFlags, fcntl_setfd},
     net::{SocketFlags, accept_with, sockopt::set_socket_reuseport},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
-    io::{self, Write},
+    io,
     net::{Shutdown, SocketAddr},
-    os::{
-        fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd},
-        unix::net::UnixStream as StdUnixStream,
-    },
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -113,46 +109,6 @@ impl Stop {
     pub fn stop(&self) {
         // Fails only if it has been shut down already.
         let _ = self.socket.shutdown(Shutdown::Both);
-    }
-}
-
-/// Wakes a shard that sleeps too deeply, from any thread.
-///
-/// glommio sleeps in one ring and hears of another (its timers, and wakes from other threads) by a poll of that ring's
-/// descriptor. On a loaded machine a shard was seen to sleep on in there (Linux 6.18) with answers from workers waiting;
-/// that the poll missed its event is inferred, not proven. A byte on a socket arrives in the ring it sleeps in, and once
-/// awake it finds the rest.
-pub struct Bell {
-    near: StdUnixStream,
-}
-
-/// The shard's end of a [`Bell`].
-pub struct Ear {
-    far: StdUnixStream,
-}
-
-impl Bell {
-    /// A bell, and the ear for its shard.
-    pub fn new() -> io::Result<(Self, Ear)> {
-        let (near, far) = StdUnixStream::pair()?;
-        near.set_nonblocking(true)?;
-        Ok((Self { near }, Ear { far }))
-    }
-
-    /// Wakes the shard, if it still runs.
-    pub fn ring(&self) {
-        // Full: it has been rung already. Closed: the shard has ended.
-        let _ = (&self.near).write(&[0]);
-    }
-}
-
-impl Ear {
-    /// Hears until the bell is gone. Being woken is all that is wanted.
-    pub async fn listen(self) {
-        // SAFETY: `into_raw_fd` gives up ownership of an open socket, and `UnixStream` becomes its only owner.
-        let mut far = unsafe { UnixStream::from_raw_fd(OwnedFd::from(self.far).into_raw_fd()) };
-        let mut rung = [0; 64];
-        while let Ok(1..) = far.read(&mut rung).await {}
     }
 }
 

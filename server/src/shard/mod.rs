@@ -5,6 +5,7 @@
 
 pub mod drain;
 pub mod executor;
+mod ladder;
 pub mod listener;
 pub mod message;
 pub mod placement;
@@ -17,7 +18,7 @@ use crate::{
 };
 use executor::Pulse;
 use heliostat_core::limits::DRAIN_TIME;
-use listener::{Ear, Listener};
+use listener::Listener;
 use message::{Message, Post};
 use std::{
     cell::{Cell, RefCell},
@@ -58,8 +59,6 @@ pub struct Seat {
     pub listeners: Vec<(Door, Listener)>,
     /// Its sign of life.
     pub pulse: Pulse,
-    /// By which it is woken when it sleeps too deeply.
-    pub ear: Ear,
 }
 
 /// One shard's state.
@@ -156,7 +155,6 @@ pub async fn run(seat: Seat) {
             }
         });
     }
-    task::spawn("bell", seat.ear.listen());
     let (ticking, vital) = (shard.clone(), vital());
     task::spawn("ticker", async move {
         let _vital = vital;
