@@ -67,6 +67,13 @@ impl Input {
         self.request_bytes = self.buffer.len() - self.position;
     }
 
+    /// Gives back the memory of what has been read: a request of many wants is megabytes, and its answer may take hours.
+    pub fn release(&mut self) {
+        self.buffer.drain(..self.position);
+        self.buffer.shrink_to_fit();
+        self.position = 0;
+    }
+
     /// What has not been read yet.
     pub fn rest(&self) -> &[u8] {
         &self.buffer[self.position..]

@@ -151,6 +151,7 @@ impl Session {
                 Event::End(fault)
             }
             State::Ordered(order) => {
+                self.input.release();
                 self.state = State::Sending { framing: order.framing, progress: order.progress };
                 Event::Pack(order)
             }

@@ -113,11 +113,16 @@ impl Held {
         }
         grown.is_ok()
     }
+
+    /// Holds nothing any more.
+    pub fn shrink_to_nothing(&mut self) {
+        self.admission.request_bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.admission.request_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.shrink_to_nothing();
     }
 }
 
@@ -159,6 +164,9 @@ mod tests {
         assert!(a.grow_to(REQUEST_BYTES_IN_FLIGHT_MAX - 10) && b.grow_to(10) && b.grow_to(10));
         assert!(!b.grow_to(11));
         drop(a);
+        assert!(b.grow_to(11));
+        b.shrink_to_nothing();
+        assert_eq!(admission.request_bytes.load(Ordering::Relaxed), 0);
         assert!(b.grow_to(11));
         drop(b);
         assert_eq!(admission.request_bytes.load(Ordering::Relaxed), 0);

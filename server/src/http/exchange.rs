@@ -139,6 +139,11 @@ impl<'c> Exchange<'c> {
         Ok(())
     }
 
+    /// Nobody holds the body's bytes any more: they no longer count.
+    pub fn let_go_of_body(&mut self) {
+        self.held.shrink_to_nothing();
+    }
+
     /// Sends a small, complete answer.
     pub async fn respond(&mut self, response: Response) -> io::Result<()> {
         self.record.status = response.status;

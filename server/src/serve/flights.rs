@@ -1,132 +1,132 @@
-//! Plans that several clients share: whoever asks for what is being planned or sent anyway gets that very plan.
+//! Plans that several clients share: whoever orders what is being planned or sent anyway gets that very plan.
 //!
-//! A fleet that clones one large repository at once costs one walk and one plan in memory, not one a client. Nothing is
-//! kept for later: a plan that nobody sends any more is gone, and a changed snapshot has other plans. The lock is taken
-//! by workers only, for as long as comparing queries takes; a worker that waits would have made the same plan.
+//! A fleet that clones one large repository at once costs one walk and one plan in memory, not one a client. No worker
+//! waits for another: who orders a plan in the making leaves its address, and the maker delivers. The making ends early
+//! once everyone who waits for it is gone. Nothing is kept for later: a plan that nobody sends any more is gone, and a
+//! changed snapshot has other plans. The lock is taken by workers only, for as long as comparing orders takes.
 
-use heliostat_core::{
-    fault::Fault,
-    graph::Query,
-    objects::Database,
-    pack::{Encoding, Plan},
-    protocol::PackOrder,
-};
-use std::{
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
-
-/// How soon a worker that waits for another's plan sees that its own client is gone.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+use super::job::{Client, Crowd, Step};
+use heliostat_core::{fault::Fault, objects::Database, pack::Plan, protocol::PackOrder};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicBool};
 
 /// The plans in the making and in use.
 #[derive(Default)]
-pub struct SharedPlans {
-    entries: Mutex<Vec<Entry>>,
-    settled: Condvar,
-}
+pub struct SharedPlans(Mutex<Vec<Flight>>);
 
-struct Entry {
+struct Flight {
     /// A plan is of these objects. Weak, and never dead and replaced at the same address while this stands.
     objects: Weak<Database>,
-    query: Query,
-    encoding: Encoding,
-    plan: Made,
+    order: Arc<PackOrder>,
+    stage: Stage,
 }
 
-enum Made {
-    NotYet,
-    Plan(Weak<Plan>),
+enum Stage {
+    Making { crowd: Arc<Crowd>, addresses: Vec<flume::Sender<Step>> },
+    Made(Weak<Plan>),
 }
 
 impl SharedPlans {
-    /// The plan of `order`: one that is there, or what `make` makes. Ends early once `stop` is raised.
-    pub fn get(
+    /// Sees to it that `address` gets [`Step::Planned`]: at once if the plan is there; from another worker if it is being
+    /// made; or else `make` makes it now, for all who order it meanwhile. Its argument is raised when all of them are gone.
+    pub fn deliver(
         &self,
         objects: &Arc<Database>,
-        order: &PackOrder,
-        stop: &AtomicBool,
-        make: impl FnOnce() -> Result<Plan, Fault>,
-    ) -> Result<Arc<Plan>, Fault> {
-        let is_it = |entry: &Entry| {
-            entry.objects.as_ptr() == Arc::as_ptr(objects)
-                && entry.encoding == order.encoding
-                && entry.query == order.query
-        };
-        let mut entries = self.lock();
-        loop {
-            entries.retain(|entry| !matches!(&entry.plan, Made::Plan(plan) if plan.strong_count() == 0));
-            match entries.iter().find(|entry| is_it(entry)).map(|entry| &entry.plan) {
-                None => break,
-                // Gone since just now: looked for again.
-                Some(Made::Plan(plan)) => {
-                    if let Some(plan) = plan.upgrade() {
-                        return Ok(plan);
-                    }
-                }
-                Some(Made::NotYet) => {
-                    let waited = self.settled.wait_timeout(entries, LOOK_INTERVAL);
-                    entries = waited.unwrap_or_else(PoisonError::into_inner).0;
-                }
-            }
-            if stop.load(Ordering::Relaxed) {
-                return Err(Fault::client("the request was given up"));
-            }
-        }
-        entries.push(Entry {
-            objects: Arc::downgrade(objects),
-            query: order.query.clone(),
-            encoding: order.encoding,
-            plan: Made::NotYet,
+        order: Arc<PackOrder>,
+        client: &Client,
+        address: &flume::Sender<Step>,
+        make: impl FnOnce(&PackOrder, &AtomicBool) -> Result<Plan, Fault>,
+    ) {
+        let mut flights = self.lock();
+        flights.retain(|flight| !matches!(&flight.stage, Stage::Made(plan) if plan.strong_count() == 0));
+        let mut same = flights.iter_mut().filter(|flight| {
+            flight.objects.as_ptr() == Arc::as_ptr(objects)
+                && flight.order.encoding == order.encoding
+                && flight.order.query == order.query
         });
-        drop(entries);
-
-        let mut making = Making { shared: self, is_it, made: None };
-        let plan = Arc::new(make()?);
-        making.made = Some(plan.clone());
-        Ok(plan)
-    }
-
-    /// A panic under the lock leaves the entries whole: each change is one call.
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// An entry that is being made; settled however that ends, so that one of those who wait makes it instead.
-struct Making<'a, F: Fn(&Entry) -> bool> {
-    shared: &'a SharedPlans,
-    is_it: F,
-    made: Option<Arc<Plan>>,
-}
-
-impl<F: Fn(&Entry) -> bool> Drop for Making<'_, F> {
-    fn drop(&mut self) {
-        let mut entries = self.shared.lock();
-        if let Some(at) = entries.iter().position(&self.is_it) {
-            match &self.made {
-                Some(plan) => entries[at].plan = Made::Plan(Arc::downgrade(plan)),
-                None => _ = entries.swap_remove(at),
+        let is_seen_to = same.any(|flight| match &mut flight.stage {
+            Stage::Made(plan) => plan.upgrade().is_some_and(|plan| {
+                // Who is gone hears nothing, here and below.
+                let _ = address.send(Step::Planned(Ok(plan)));
+                true
+            }),
+            Stage::Making { crowd, addresses } => {
+                client.join(crowd) && {
+                    addresses.push(address.clone());
+                    true
+                }
             }
+        });
+        if is_seen_to {
+            return;
         }
-        self.shared.settled.notify_all();
+        let crowd = Arc::new(Crowd::default());
+        client.begin(&crowd);
+        flights.push(Flight {
+            objects: Arc::downgrade(objects),
+            order: order.clone(),
+            stage: Stage::Making { crowd: crowd.clone(), addresses: vec![address.clone()] },
+        });
+        drop(flights);
+
+        let making = Making { plans: self, crowd: &crowd };
+        let planned = make(&order, crowd.is_gone()).map(Arc::new);
+        for address in making.land(planned.as_ref().ok()) {
+            let _ = address.send(Step::Planned(planned.clone()));
+        }
+    }
+
+    /// A panic under the lock leaves the flights whole: each change is one call.
+    fn lock(&self) -> MutexGuard<'_, Vec<Flight>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A flight under way. Dropped by a panic, it lets go of its addresses: who waits hears that the worker is gone.
+struct Making<'a> {
+    plans: &'a SharedPlans,
+    crowd: &'a Arc<Crowd>,
+}
+
+impl Making<'_> {
+    /// Who waits. Later orders find the plan, or nothing if there is none.
+    fn land(&self, plan: Option<&Arc<Plan>>) -> Vec<flume::Sender<Step>> {
+        let mut flights = self.plans.lock();
+        let own =
+            |flight: &Flight| matches!(&flight.stage, Stage::Making { crowd, .. } if Arc::ptr_eq(crowd, self.crowd));
+        let Some(at) = flights.iter().position(own) else { return Vec::new() };
+        let stage = match plan {
+            Some(plan) => std::mem::replace(&mut flights[at].stage, Stage::Made(Arc::downgrade(plan))),
+            None => flights.swap_remove(at).stage,
+        };
+        match stage {
+            Stage::Making { addresses, .. } => addresses,
+            Stage::Made(_) => Vec::new(),
+        }
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.land(None);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use heliostat_core::pack::Framing;
-    use std::{sync::atomic::AtomicU32, thread};
+    use crate::serve::job::Interest;
+    use heliostat_core::{
+        graph::Query,
+        pack::{Encoding, Framing},
+    };
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+        sync::atomic::Ordering,
+    };
 
-    static NEVER: AtomicBool = AtomicBool::new(false);
-
-    fn order(ofs_delta: bool) -> PackOrder {
+    fn order(ofs_delta: bool) -> Arc<PackOrder> {
         let encoding = Encoding { ofs_delta, thin_pack: false };
-        PackOrder { query: Query::default(), encoding, framing: Framing::SideBand64k, progress: false }
+        Arc::new(PackOrder { query: Query::default(), encoding, framing: Framing::SideBand64k, progress: false })
     }
 
     fn empty() -> Plan {
@@ -143,63 +143,143 @@ mod tests {
         }
     }
 
+    struct Caller {
+        interest: Option<Interest>,
+        client: Arc<Client>,
+        address: flume::Sender<Step>,
+        steps: flume::Receiver<Step>,
+    }
+
+    impl Caller {
+        fn new() -> Self {
+            let (interest, client) = Interest::new();
+            let (address, steps) = flume::unbounded();
+            Self { interest: Some(interest), client, address, steps }
+        }
+
+        /// What has been heard so far.
+        fn planned(&self) -> Option<Result<Arc<Plan>, Fault>> {
+            match self.steps.try_recv() {
+                Ok(Step::Planned(planned)) => Some(planned),
+                _ => None,
+            }
+        }
+    }
+
+    struct Desk {
+        plans: SharedPlans,
+        objects: Arc<Database>,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            Self { plans: SharedPlans::default(), objects: Arc::new(Database::new(Vec::new())) }
+        }
+
+        fn order(&self, caller: &Caller, make: impl FnOnce(&AtomicBool) -> Result<Plan, Fault>) {
+            let make = |_: &PackOrder, stop: &AtomicBool| make(stop);
+            self.plans.deliver(&self.objects, order(true), &caller.client, &caller.address, make);
+        }
+
+        /// An order of what another is making.
+        fn join(&self, caller: &Caller) {
+            self.order(caller, |_| unreachable!("it is being made already"));
+        }
+    }
+
     #[test]
     fn one_plan_for_all_who_ask_meanwhile() {
-        let (shared, objects, made) = (SharedPlans::default(), Arc::new(Database::new(Vec::new())), AtomicU32::new(0));
-        let make = || {
-            made.fetch_add(1, Ordering::Relaxed);
-            thread::sleep(Duration::from_millis(100));
+        let desk = Desk::new();
+        let callers: Vec<_> = (0..8).map(|_| Caller::new()).collect();
+        desk.order(&callers[0], |_| {
+            callers[1..].iter().for_each(|caller| desk.join(caller));
+            assert!(callers.iter().all(|caller| caller.planned().is_none()));
             Ok(empty())
-        };
-        let plans: Vec<_> = thread::scope(|scope| {
-            let ask = || shared.get(&objects, &order(true), &NEVER, make).unwrap();
-            let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        // A thread that came late enough to find its plan gone would have made another: all are held here.
+        let plans: Vec<_> = callers.iter().map(|caller| caller.planned().unwrap().unwrap()).collect();
         assert!(plans.iter().all(|plan| Arc::ptr_eq(plan, &plans[0])));
-        assert_eq!(made.load(Ordering::Relaxed), 1);
 
-        let other = shared.get(&objects, &order(false), &NEVER, make).unwrap();
-        assert!(!Arc::ptr_eq(&other, &plans[0]), "another encoding is another plan");
+        let late = Caller::new();
+        desk.join(&late);
+        assert!(Arc::ptr_eq(&late.planned().unwrap().unwrap(), &plans[0]), "it is still being sent");
+
+        let other = Caller::new();
+        desk.plans.deliver(&desk.objects, order(false), &other.client, &other.address, |_, _| Ok(empty()));
+        assert!(!Arc::ptr_eq(&other.planned().unwrap().unwrap(), &plans[0]), "another encoding is another plan");
         let elsewhere = Arc::new(Database::new(Vec::new()));
-        let another = shared.get(&elsewhere, &order(true), &NEVER, make).unwrap();
-        assert!(!Arc::ptr_eq(&another, &plans[0]), "other objects are another plan");
+        desk.plans.deliver(&elsewhere, order(true), &other.client, &other.address, |_, _| Ok(empty()));
+        assert!(!Arc::ptr_eq(&other.planned().unwrap().unwrap(), &plans[0]), "other objects are another plan");
 
-        drop((plans, other, another));
-        shared.get(&objects, &order(true), &NEVER, make).unwrap();
-        assert_eq!(made.load(Ordering::Relaxed), 4, "nothing is kept for later");
-        assert_eq!(shared.lock().len(), 1);
+        drop(plans);
+        let mut made = false;
+        desk.order(&late, |_| {
+            made = true;
+            Ok(empty())
+        });
+        assert!(made, "nothing is kept for later");
+        assert_eq!(desk.plans.lock().len(), 1);
     }
 
     #[test]
-    fn who_waits_for_one_that_fails_makes_it() {
-        let (shared, objects) = (SharedPlans::default(), Arc::new(Database::new(Vec::new())));
-        thread::scope(|scope| {
-            let (begun, begin) = flume::bounded(0);
-            let (shared, objects) = (&shared, &objects);
-            let first = scope.spawn(move || {
-                shared.get(objects, &order(true), &NEVER, || {
-                    begun.send(()).unwrap();
-                    thread::sleep(Duration::from_millis(100));
-                    Err(Fault::client("gone"))
-                })
-            });
-            begin.recv().unwrap();
-            assert!(shared.get(objects, &order(true), &NEVER, || Ok(empty())).is_ok());
-            assert!(first.join().unwrap().is_err());
+    fn all_who_wait_hear_why_there_is_no_plan() {
+        let desk = Desk::new();
+        let (first, second) = (Caller::new(), Caller::new());
+        desk.order(&first, |_| {
+            desk.join(&second);
+            Err(Fault::ours("no room", "on the disk"))
+        });
+        for caller in [&first, &second] {
+            assert_eq!(caller.planned().unwrap().err().unwrap().public, "no room");
+        }
+        assert!(desk.plans.lock().is_empty());
+    }
+
+    #[test]
+    fn the_making_goes_on_as_long_as_anyone_waits() {
+        let desk = Desk::new();
+        let (mut first, mut second, third) = (Caller::new(), Caller::new(), Caller::new());
+        let clients = (first.client.clone(), first.address.clone());
+        desk.plans.deliver(&desk.objects, order(true), &clients.0, &clients.1, |_, stop| {
+            desk.join(&second);
+            first.interest = None;
+            assert!(!stop.load(Ordering::SeqCst), "the second still waits");
+            second.interest = None;
+            assert!(stop.load(Ordering::SeqCst));
+            // Who comes now does not board what has been given up.
+            desk.order(&third, |_| Ok(empty()));
+            Err(Fault::client("given up"))
+        });
+        assert!(third.planned().unwrap().is_ok());
+    }
+
+    #[test]
+    fn who_has_left_before_boarding_does_not_count() {
+        let desk = Desk::new();
+        let (mut first, mut second) = (Caller::new(), Caller::new());
+        second.interest = None;
+        let clients = (first.client.clone(), first.address.clone());
+        desk.plans.deliver(&desk.objects, order(true), &clients.0, &clients.1, |_, stop| {
+            desk.join(&second);
+            first.interest = None;
+            assert!(stop.load(Ordering::SeqCst));
+            Err(Fault::client("given up"))
         });
     }
 
     #[test]
-    fn who_is_given_up_does_not_wait() {
-        let (shared, objects) = (SharedPlans::default(), Arc::new(Database::new(Vec::new())));
-        shared
-            .get(&objects, &order(true), &NEVER, || {
-                let given_up = AtomicBool::new(true);
-                assert!(shared.get(&objects, &order(true), &given_up, || Ok(empty())).is_err());
-                Ok(empty())
-            })
-            .unwrap();
+    fn a_panic_lets_go_of_all_who_wait() {
+        let desk = Desk::new();
+        let (first, second) = (Caller::new(), Caller::new());
+        let Caller { client, address, steps, interest: _interest } = first;
+        let panic = catch_unwind(AssertUnwindSafe(|| {
+            desk.plans.deliver(&desk.objects, order(true), &client, &address, |_, _| {
+                desk.join(&second);
+                resume_unwind(Box::new("on purpose"))
+            });
+        }));
+        assert!(panic.is_err());
+        drop((address, second.address));
+        assert!(steps.recv().is_err() && second.steps.recv().is_err());
+        assert!(desk.plans.lock().is_empty());
     }
 }

@@ -52,7 +52,7 @@ impl Queued for Job {
     }
 
     fn is_abandoned(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.client.is_gone().load(Ordering::Relaxed)
     }
 
     fn refuse(self) {

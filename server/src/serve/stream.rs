@@ -13,8 +13,8 @@ use futures_lite::FutureExt;
 use heliostat_core::{
     fault::Fault,
     limits::KEEP_ALIVE_INTERVAL,
-    pack::{Chunk, EmitError, Emitter, Plan},
-    protocol::{Event, PackOrder, Session},
+    pack::{Chunk, EmitError, Emitter, Framing, Plan},
+    protocol::{Event, Session},
 };
 use std::{future::poll_fn, io, sync::Arc, time::Instant};
 
@@ -22,7 +22,7 @@ use std::{future::poll_fn, io, sync::Arc, time::Instant};
 pub async fn send(
     mut answer: Answer<'_, '_>,
     mut session: Session,
-    order: &PackOrder,
+    framing: Framing,
     steps: &flume::Receiver<Step>,
     found: &Found,
 ) -> io::Result<()> {
@@ -32,7 +32,7 @@ pub async fn send(
         Ok(plan) => {
             answer.at_work(false);
             summarize(&mut answer, &session, &plan).await?;
-            emit(&mut answer, plan, order).await?
+            emit(&mut answer, plan, framing).await?
         }
         Err(fault) => {
             answer.at_work(false);
@@ -118,9 +118,9 @@ async fn summarize(answer: &mut Answer<'_, '_>, session: &Session, plan: &Plan) 
 }
 
 /// Walks the plan into the socket.
-async fn emit(answer: &mut Answer<'_, '_>, plan: Arc<Plan>, order: &PackOrder) -> io::Result<Result<(), Fault>> {
+async fn emit(answer: &mut Answer<'_, '_>, plan: Arc<Plan>, framing: Framing) -> io::Result<Result<(), Fault>> {
     let stage_of = answer.shard().node.clone();
-    let mut emitter = Emitter::new(plan, order.framing);
+    let mut emitter = Emitter::new(plan, framing);
     loop {
         if stage_of.stage.is_over() {
             return Ok(Err(shutting_down()));

@@ -57,7 +57,7 @@ pub async fn answer(exchange: &mut Exchange<'_>, path: RepositoryPath) -> io::Re
 
 /// Sends the request round by its owner to a worker, and what comes back to the client.
 async fn fetch(exchange: &mut Exchange<'_>, session: Session, found: Found) -> io::Result<()> {
-    let (interest, stop) = Interest::new();
+    let (interest, client) = Interest::new();
     // Two steps at most are ever in it.
     let (sender, steps) = flume::unbounded();
     let job = Job {
@@ -65,7 +65,7 @@ async fn fetch(exchange: &mut Exchange<'_>, session: Session, found: Found) -> i
         snapshot: found.snapshot.clone(),
         session,
         arrived: Instant::now(),
-        stop,
+        client,
         steps: sender,
     };
     let post = &exchange.shard.post;
@@ -75,10 +75,11 @@ async fn fetch(exchange: &mut Exchange<'_>, session: Session, found: Found) -> i
     match spoken {
         Some(Step::Spoken(spoken)) => {
             let Spoken { session, bytes, end } = *spoken;
+            exchange.let_go_of_body();
             let mut answer = exchange.begin(200, &headers(&found, RESULT)).await?;
             answer.push(&bytes).await?;
             match end {
-                End::Pack(order) => stream::send(answer, session, &order, &steps, &found).await,
+                End::Pack(framing) => stream::send(answer, session, framing, &steps, &found).await,
                 End::Over(fault) => {
                     answer.record().error = fault.map(|fault| fault.to_string());
                     answer.finish().await

@@ -99,31 +99,27 @@ impl Drop for Place<'_> {
 }
 
 fn work(job: Job, tools: &Tools) {
-    let Job { snapshot, mut session, stop, steps, .. } = job;
+    let Job { snapshot, mut session, client, steps, .. } = job;
     let mut bytes = Vec::new();
-    let end = with_view(&snapshot, &tools.policy, &stop, |view| {
+    let (end, order) = with_view(&snapshot, &tools.policy, client.is_gone(), |view| {
         loop {
             match session.poll(view) {
                 Event::Send(more) => bytes.extend(more),
-                Event::Pack(order) => break End::Pack(order),
-                Event::End(fault) => break End::Over(fault),
+                Event::Pack(order) => break (End::Pack(order.framing), Some(Arc::from(order))),
+                Event::End(fault) => break (End::Over(fault), None),
                 // The input is complete: a machine that asks for more has a defect.
                 Event::NeedInput => {
-                    break End::Over(Some(Fault::ours("internal error", "input asked for behind its end")));
+                    let fault = Fault::ours("internal error", "input asked for behind its end");
+                    break (End::Over(Some(fault)), None);
                 }
             }
         }
     });
-    let order = match &end {
-        End::Pack(order) => Some(order.clone()),
-        End::Over(_) => None,
-    };
-    // Who is gone hears nothing; the stop flag has been raised then.
+    // Who is gone hears nothing.
     let _ = steps.send(Step::Spoken(Box::new(Spoken { session, bytes, end })));
     if let Some(order) = order {
-        let make = || plan(&snapshot, &order, &tools.spool, &stop);
-        let planned = tools.plans.get(&snapshot.objects, &order, &stop, make);
-        let _ = steps.send(Step::Planned(planned));
+        let make = |order: &PackOrder, stop: &AtomicBool| plan(&snapshot, order, &tools.spool, stop);
+        tools.plans.deliver(&snapshot.objects, order, &client, &steps, make);
     }
 }
 
