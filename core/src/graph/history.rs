@@ -27,22 +27,23 @@ pub(super) struct History<'a> {
 
 /// The numbers of the ids met last. Nearly all entries of a tree stand in the next version of it too, so that most searches
 /// in the index are saved (full clone of 190,000 objects: 595 ms before, 530 ms with it).
-pub(super) struct Memo(Vec<Option<(ObjectId, Number)>>);
+pub(super) struct Memo(Vec<([u8; 20], Number)>);
 
-/// A power of two; a slot is 28 bytes.
+/// A power of two; a slot is 24 bytes.
 const MEMO_SLOTS: usize = 1 << 15;
 
 impl Memo {
     /// The object's number, if the database holds it.
     pub(super) fn number(&mut self, objects: &Database, id: &oid) -> Option<Number> {
-        let bytes = id.as_bytes();
+        // An array, so that comparing is three words and no call.
+        let bytes: &[u8; 20] = id.as_bytes().try_into().ok()?;
         let place = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize % MEMO_SLOTS;
         let slot = self.0.get_mut(place)?;
-        if let Some((_, number)) = slot.as_ref().filter(|(known, _)| known.as_ref() == id) {
-            return Some(*number);
+        if slot.0 == *bytes && slot.1 != MISSING {
+            return Some(slot.1);
         }
         let number = objects.number(id)?;
-        *slot = Some((id.to_owned(), number));
+        *slot = (*bytes, number);
         Some(number)
     }
 }
@@ -86,7 +87,7 @@ impl<'a> History<'a> {
             commits: Vec::new(),
             parents: Vec::new(),
             cut,
-            memo: Memo(vec![None; MEMO_SLOTS]),
+            memo: Memo(vec![([0; 20], MISSING); MEMO_SLOTS]),
         }
     }
 
