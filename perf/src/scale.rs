@@ -27,13 +27,42 @@ pub struct Scale {
     /// The server's program.
     pub heliostat: PathBuf,
     /// The repository.
-    pub spec: Spec,
+    pub source: Source,
     /// The upstream is Apache with `git http-backend`; else the folder itself.
     pub apache: bool,
     /// Clients at once.
     pub clients: u32,
     /// How each clones, one fleet after another.
     pub kinds: Vec<CloneKind>,
+}
+
+/// Where the repository comes from.
+pub enum Source {
+    /// Generated.
+    Spec(Box<Spec>),
+    /// Cloned by Git, with all its references, from a bundle or another repository on this machine.
+    Clone(PathBuf),
+}
+
+impl Source {
+    /// Makes the repository at `target`; says how many objects and references it has.
+    fn make(&self, git: &Git, target: &Path) -> io::Result<(u64, u64)> {
+        match self {
+            Self::Spec(spec) => {
+                let made = spec.write(target)?;
+                Ok((made.objects, (made.refs.len() + made.symbolic.len()) as u64))
+            }
+            Self::Clone(from) => {
+                let (from, folder) = (from.canonicalize()?, target.parent().unwrap_or(target));
+                let [from, to] = [&from, target].map(|path| path.display().to_string());
+                git.run(folder, &["clone", "--quiet", "--mirror", &from, &to])?;
+                let lines = |arguments: &[&str]| git.run(target, arguments).map(|text| text.lines().count() as u64);
+                let references = lines(&["for-each-ref", "--format=%(refname)"])?;
+                let objects = lines(&["rev-list", "--objects", "--all", "--no-object-names"])?;
+                Ok((objects, references))
+            }
+        }
+    }
 }
 
 /// What came of it. Nothing comes of it but an error if a clone was not sound.
@@ -44,7 +73,7 @@ pub struct Measured {
     /// References of the upstream.
     pub references: u64,
     /// Making the upstream.
-    pub generate_seconds: f64,
+    pub make_seconds: f64,
     /// Mirroring it.
     pub mirror_seconds: f64,
     /// Most memory while mirroring, in bytes.
@@ -65,8 +94,7 @@ impl Scale {
         let git = Git::new(&folder.join("home"))?;
         let upstream = folder.join("upstream");
         fs::create_dir_all(&upstream)?;
-        let (made, generate) = timed(|| self.spec.write(&upstream.join(REPOSITORY)))?;
-        let references = (made.refs.len() + made.symbolic.len()) as u64;
+        let ((objects, references), made) = timed(|| self.source.make(&git, &upstream.join(REPOSITORY)))?;
 
         let apache = self.apache.then(|| Apache::start(&folder.join("apache"), &upstream, &git)).transpose()?;
         let address = apache.as_ref().map_or_else(|| upstream.display().to_string(), Apache::url);
@@ -94,9 +122,9 @@ impl Scale {
             fleets.push((peak, report));
         }
         Ok(Measured {
-            objects: made.objects,
+            objects,
             references,
-            generate_seconds: generate.as_secs_f64(),
+            make_seconds: made.as_secs_f64(),
             mirror_seconds: mirrored.as_secs_f64(),
             mirror_memory_bytes,
             clone_seconds: cloned.as_secs_f64(),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use heliostat_loadtest::CloneKind;
 use heliostat_perf::heliostat::built_beside;
-use heliostat_perf::scale::Scale;
+use heliostat_perf::scale::{Scale, Source};
 use heliostat_testrepo::Spec;
 
 /// Mirror one large generated repository, clone it with real Git, then with many clients at once; exits 1 if the
@@ -23,6 +23,9 @@ struct Arguments {
     preset: Preset,
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// A real repository instead of a generated one: a bundle or a bare repository
+    #[arg(long, value_name = "BUNDLE|DIR", conflicts_with = "preset")]
+    from: Option<PathBuf>,
     /// Mirror it from Apache with git http-backend instead of from the folder
     #[arg(long)]
     apache: bool,
@@ -45,14 +48,15 @@ enum Preset {
 }
 
 fn run(arguments: Arguments) -> io::Result<bool> {
-    let spec = match arguments.preset {
-        Preset::Small => Spec::small(arguments.seed),
-        Preset::Medium => Spec::medium(arguments.seed),
-        Preset::Million => Spec::million(arguments.seed),
+    let source = match (arguments.from, arguments.preset) {
+        (Some(from), _) => Source::Clone(from),
+        (None, Preset::Small) => Source::Spec(Box::new(Spec::small(arguments.seed))),
+        (None, Preset::Medium) => Source::Spec(Box::new(Spec::medium(arguments.seed))),
+        (None, Preset::Million) => Source::Spec(Box::new(Spec::million(arguments.seed))),
     };
     let scale = Scale {
         heliostat: arguments.heliostat.map_or_else(built_beside, Ok)?,
-        spec,
+        source,
         apache: arguments.apache,
         clients: arguments.clients,
         kinds: vec![CloneKind::Mirror, CloneKind::Full, CloneKind::Depth1],
