@@ -14,6 +14,8 @@ pub enum UpstreamError {
     Failing(u16),
     /// No connection, or it broke.
     Unreachable(String),
+    /// Whoever answers can't prove that it is the upstream, or speaks no TLS: why, and what to do.
+    Insecure(String),
     /// It was silent, or took, too long.
     Timeout(&'static str),
     /// It sent us elsewhere, which we never follow. The host it named.
@@ -64,7 +66,9 @@ impl UpstreamError {
             Self::Missing => Verdict::Missing,
             Self::Denied(status) => Verdict::Denied(*status),
             Self::Unsupported(_) => Verdict::Unsupported(Arc::new(self.fault())),
-            Self::Failing(_) | Self::Unreachable(_) | Self::Timeout(_) => Verdict::Outage(Arc::new(self.fault())),
+            Self::Failing(_) | Self::Unreachable(_) | Self::Insecure(_) | Self::Timeout(_) => {
+                Verdict::Outage(Arc::new(self.fault()))
+            }
             _ => Verdict::Failed(Arc::new(self.fault())),
         }
     }
@@ -78,6 +82,9 @@ impl UpstreamError {
             Self::Unsupported(what) => Fault::upstream(what.clone(), self),
             Self::Failing(_) | Self::Unreachable(_) | Self::Timeout(_) => {
                 Fault::upstream("the upstream does not answer", self)
+            }
+            Self::Insecure(_) => {
+                Fault::upstream("this mirror has no secure connection to the upstream; its log says why", self)
             }
             Self::Redirected { .. } | Self::NotGit(_) | Self::Broken(_) | Self::Refused(_) => {
                 Fault::upstream("the upstream's answer could not be used", self)
@@ -97,6 +104,7 @@ impl fmt::Display for UpstreamError {
             Self::Denied(status) => write!(f, "the upstream refuses access ({status})"),
             Self::Failing(status) => write!(f, "the upstream is failing (status {status})"),
             Self::Unreachable(why) => write!(f, "the upstream can't be reached: {why}"),
+            Self::Insecure(why) => write!(f, "no secure connection to the upstream: {why}"),
             Self::Timeout(what) => write!(f, "the upstream took too long: {what}"),
             Self::Redirected { status, to } => write!(f, "the upstream redirects ({status}) to {to}; not followed"),
             Self::NotGit(why) => write!(f, "the upstream does not answer as a smart-http git host: {why}"),

@@ -22,3 +22,4 @@ mod ls_remote;
 mod outage;
 mod partial;
 mod support;
+mod tls;

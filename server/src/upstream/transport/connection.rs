@@ -3,16 +3,12 @@
 //! Reads and writes run in slices of [`SLICE`], between which the stop flag, the silence and the deadline are looked at.
 //! Not bounded: name resolution, which the system's resolver times.
 
-use super::address::Origin;
+use super::{address::Origin, trust::handshake_error};
 use crate::upstream::UpstreamError;
-use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
+use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 use std::{
     io::{self, Read, Write},
     net::{TcpStream, ToSocketAddrs},
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -52,33 +48,6 @@ impl Patience {
         }
         Ok(())
     }
-}
-
-/// The trust anchors: the public ones, and those of `ca` (a PEM file) in addition.
-pub fn tls_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    if let Some(ca) = ca {
-        let name = ca.display();
-        let certificates = CertificateDer::pem_file_iter(ca).map_err(|error| format!("{name}: {error}"))?;
-        let mut count = 0;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|error| format!("{name}: {error}"))?;
-            roots.add(certificate).map_err(|error| format!("{name}: {error}"))?;
-            count += 1;
-        }
-        if count == 0 {
-            return Err(format!("{name}: no certificate in it"));
-        }
-    }
-    // The provider is named, so that nothing depends on a default of the process.
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
 }
 
 enum Stream {
@@ -205,7 +174,8 @@ fn shake_hands(
         patience.check(since, "the tls handshake")?;
         match stream.conn.complete_io(&mut stream.sock) {
             Ok(_) => {}
-            Err(error) => retry_later(&error)?,
+            Err(error) if is_slice_over(&error) => {}
+            Err(error) => return Err(handshake_error(&error)),
         }
     }
     Ok(())
@@ -222,12 +192,13 @@ fn read(stream: &mut Stream, out: &mut [u8], patience: &Patience) -> Result<usiz
     }
 }
 
-/// Whether an error only means that a slice is over.
+/// Nothing, if an error only means that a slice is over.
 fn retry_later(error: &io::Error) -> Result<(), UpstreamError> {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => Ok(()),
-        _ => Err(lost(&error.to_string())),
-    }
+    if is_slice_over(error) { Ok(()) } else { Err(lost(&error.to_string())) }
+}
+
+fn is_slice_over(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
 pub(super) fn lost(why: &str) -> UpstreamError {

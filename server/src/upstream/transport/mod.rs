@@ -11,10 +11,12 @@ mod body;
 mod connection;
 mod exchange;
 mod head;
+mod trust;
 
 pub use address::{AddressError, BaseUrl, Origin};
-pub use connection::{Patience, tls_config};
+pub use connection::Patience;
 pub use head::{Framing, Head, HeadError};
+pub use trust::tls_config;
 
 use super::{Progress, UpstreamError};
 use exchange::{Request, Wire};

@@ -1,10 +1,12 @@
-//! A real upstream: Apache with `git-http-backend`, on a loopback port, with all of its files in the sandbox.
+//! A real upstream: Apache with `git-http-backend`, on a loopback port, with all of its files in the sandbox; over TLS if
+//! it is given a certificate.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use rustix::process::Signal;
 
+use super::authority::Identity;
 use super::git::Git;
 use super::process::{Guarded, SERVER_TIMEOUT, free_port, hermetic, wait_until};
 
@@ -14,13 +16,21 @@ const MODULES: &str = "/usr/lib/apache2/modules";
 /// Apache, running or stopped, always on the same port.
 pub struct Apache {
     folder: PathBuf,
+    repositories: PathBuf,
+    backend: PathBuf,
     port: u16,
+    identity: Option<Identity>,
     process: Option<Guarded>,
 }
 
 impl Apache {
     /// Serves the bare repositories under `repositories`; `folder` is for its own files.
     pub fn start(folder: &Path, repositories: &Path, git: &Git) -> Self {
+        Self::start_as(folder, repositories, git, None)
+    }
+
+    /// The same over TLS, as `identity` says.
+    pub fn start_as(folder: &Path, repositories: &Path, git: &Git, identity: Option<&Identity>) -> Self {
         assert!(
             Path::new(PROGRAM).exists(),
             "{PROGRAM} is missing: the end-to-end tests need Debian's apache2-bin; ./check installs it"
@@ -28,9 +38,14 @@ impl Apache {
         let backend = git.exec_path().join("git-http-backend");
         assert!(backend.exists(), "{} is missing: the tests need a whole Git", backend.display());
         for _ in 0..5 {
-            let mut apache = Self { folder: folder.into(), port: free_port(), process: None };
-            std::fs::write(folder.join("apache.conf"), apache.configuration(repositories, &backend))
-                .expect("the sandbox is writable");
+            let mut apache = Self {
+                folder: folder.into(),
+                repositories: repositories.into(),
+                backend: backend.clone(),
+                port: free_port(),
+                identity: identity.cloned(),
+                process: None,
+            };
             if apache.try_start() {
                 return apache;
             }
@@ -40,7 +55,15 @@ impl Apache {
 
     /// Base URL without a slash at the end.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let scheme = if self.identity.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it again on the same port with another certificate, or as a plain HTTP host.
+    pub fn become_another(&mut self, identity: Option<&Identity>) {
+        self.stop();
+        self.identity = identity.cloned();
+        self.start_again();
     }
 
     /// Ends it; connections are refused from here on.
@@ -72,6 +95,13 @@ impl Apache {
     }
 
     fn try_start(&mut self) -> bool {
+        let write =
+            |name: &str, text: &str| std::fs::write(self.folder.join(name), text).expect("the sandbox is writable");
+        write("apache.conf", &self.configuration());
+        if let Some(identity) = &self.identity {
+            write("apache.crt", &identity.certificate);
+            write("apache.key", &identity.key);
+        }
         let error = std::fs::File::create(self.folder.join("apache.err")).expect("the sandbox is writable");
         let mut process = Guarded::start(
             hermetic(PROGRAM, &self.folder)
@@ -90,12 +120,17 @@ impl Apache {
         up
     }
 
-    fn configuration(&self, repositories: &Path, backend: &Path) -> String {
+    fn configuration(&self) -> String {
         let root = self.folder.display();
         let user = if rustix::process::geteuid().is_root() { "User www-data\nGroup www-data\n" } else { "" };
-        let modules: String = ["mpm_prefork", "authz_core", "env", "setenvif", "alias", "cgi"]
-            .map(|name| format!("LoadModule {name}_module {MODULES}/mod_{name}.so\n"))
-            .concat();
+        let module = |name: &str| format!("LoadModule {name}_module {MODULES}/mod_{name}.so\n");
+        let modules = ["mpm_prefork", "authz_core", "env", "setenvif", "alias", "cgi"].map(module).concat();
+        let tls = self.identity.as_ref().map_or_else(String::new, |_| {
+            module("ssl")
+                + &format!(
+                    "SSLEngine on\nSSLCertificateFile {root}/apache.crt\nSSLCertificateKeyFile {root}/apache.key\n"
+                )
+        });
         // Git reads GIT_CONFIG_* as if given on its command line: what a real host has in its configuration.
         let settings = [
             ("safe.directory", "*"),
@@ -109,7 +144,7 @@ impl Apache {
         }
         format!(
             "ServerRoot {root}\nServerName localhost\nPidFile {root}/apache.pid\nDefaultRuntimeDir {root}\n\
-             Mutex pthread\nListen 127.0.0.1:{port}\n{modules}{user}\
+             Mutex pthread\nListen 127.0.0.1:{port}\n{modules}{tls}{user}\
              StartServers 2\nMinSpareServers 1\nMaxRequestWorkers 40\nTimeout 60\nKeepAlive On\n\
              ErrorLog {root}/error.log\nLogFormat \"%m %U%q %>s\" plain\nCustomLog {root}/access.log plain\n\
              SetEnv GIT_PROJECT_ROOT {repositories}\nSetEnv GIT_HTTP_EXPORT_ALL 1\n\
@@ -117,8 +152,8 @@ impl Apache {
              ScriptAlias / {backend}/\n\
              <Directory />\n Require all granted\n</Directory>\n",
             port = self.port,
-            repositories = repositories.display(),
-            backend = backend.display(),
+            repositories = self.repositories.display(),
+            backend = self.backend.display(),
         )
     }
 }

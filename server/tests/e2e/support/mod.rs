@@ -1,6 +1,7 @@
 //! What every end-to-end test stands on: real programs, started, watched and ended.
 
 pub mod apache;
+pub mod authority;
 pub mod compare;
 pub mod cutter;
 pub mod git;

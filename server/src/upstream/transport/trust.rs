@@ -1,0 +1,101 @@
+//! Who is believed to be the upstream, and in what words an operator hears that somebody is not.
+//!
+//! The public authorities and those of `ca` in `[upstream]`, nothing else: no switch turns the check off.
+
+use crate::upstream::{UpstreamError, error::escaped};
+use rustls::{
+    CertificateError, ClientConfig, Error, RootCertStore,
+    pki_types::{CertificateDer, UnixTime, pem::PemObject},
+};
+use std::{
+    io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+/// The trust anchors: the public ones, and those of `ca` (a PEM file) in addition.
+pub fn tls_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(ca) = ca {
+        let wrong = |why: String| format!("`ca` in [upstream], {}: {why}", ca.display());
+        let certificates = CertificateDer::pem_file_iter(ca).map_err(|error| wrong(error.to_string()))?;
+        let mut count = 0;
+        for certificate in certificates {
+            let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+            roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+            count += 1;
+        }
+        if count == 0 {
+            return Err(wrong("no certificate in it".into()));
+        }
+    }
+    // The provider is named, so that nothing depends on a default of the process.
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// What a failed handshake means: that the other side is not to be trusted, and what to do about it; or that the
+/// connection was lost.
+pub(super) fn handshake_error(error: &io::Error) -> UpstreamError {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(error) => UpstreamError::Insecure(words(error)),
+        None => UpstreamError::Unreachable(format!("during the tls handshake: {error}")),
+    }
+}
+
+fn words(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(error) => of_certificate(error),
+        Error::InvalidMessage(_) => {
+            "it does not speak tls on this port; if it is a plain http host, `url` in [upstream] has to say http://"
+                .into()
+        }
+        // It says itself what it does not like; or both sides have no version or cipher in common.
+        error => format!("tls: {}", escaped(error.to_string().as_bytes())),
+    }
+}
+
+fn of_certificate(error: &CertificateError) -> String {
+    match error {
+        CertificateError::UnknownIssuer => "its certificate comes from an authority that is not known here; if the \
+             authority is your own, name the PEM file of its certificate as `ca` in [upstream]"
+            .into(),
+        CertificateError::BadSignature => "its certificate was not signed with the key of the authority that is known \
+             here by that name; if the authority has a new one, `ca` in [upstream] has to be renewed"
+            .into(),
+        CertificateError::ExpiredContext { not_after, .. } => format!(
+            "its certificate has expired on {}; it has to be renewed there, unless the clock of this machine is wrong",
+            date(*not_after)
+        ),
+        CertificateError::NotValidYetContext { not_before, .. } => format!(
+            "its certificate is not valid before {}: either it or the clock of this machine is wrong",
+            date(*not_before)
+        ),
+        CertificateError::NotValidForNameContext { .. } => format!(
+            "{}; `url` in [upstream] has to name it as its certificate does",
+            escaped(error.to_string().as_bytes())
+        ),
+        // rustls has no variant of its own for what `openssl req -x509` makes by default.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "its certificate is an authority's (CA:TRUE), and can't be a server's too; one with CA:FALSE has to be \
+             made for it there"
+                .into()
+        }
+        error => format!("its certificate can't be verified: {}", escaped(error.to_string().as_bytes())),
+    }
+}
+
+fn date(time: UnixTime) -> String {
+    match UNIX_EPOCH.checked_add(Duration::from_secs(time.as_secs())) {
+        // Later than this HTTP dates do not reach.
+        Some(moment) if time.as_secs() < 253_402_300_800 => httpdate::HttpDate::from(moment).to_string(),
+        _ => "a day after the year 9999".into(),
+    }
+}
