@@ -98,6 +98,25 @@ fn a_packet_is_no_longer_than_the_protocol_allows() {
 }
 
 #[test]
+fn a_v2_request_that_is_cut_off_in_its_first_packet_is_refused() {
+    let fixture = Fixture::full();
+    let whole = encode("command=ls-refs");
+    for cut in 1..whole.len() {
+        for phase in [Phase::Stateless, Phase::Duplex] {
+            let run = run(&fixture, &Policy::mirror("mirror"), Version::V2, phase, &whole[..cut], 7);
+            let expected = "the remote end hung up unexpectedly";
+            assert_eq!(run.transcript.died.as_deref(), Some(expected), "{phase:?} after {cut} bytes");
+            assert_eq!(run.transcript.packets.last(), Some(&format!("ERR {expected}")), "{phase:?} after {cut} bytes");
+        }
+    }
+    for (phase, packets) in [(Phase::Stateless, 0), (Phase::Duplex, 8)] {
+        // Who asks for nothing is not refused.
+        let run = run(&fixture, &Policy::mirror("mirror"), Version::V2, phase, b"", 7);
+        assert_eq!((run.transcript.died, run.transcript.packets.len()), (None, packets), "{phase:?}");
+    }
+}
+
+#[test]
 fn hidden_references_are_not_named_by_deepen_not() {
     let fixture = Fixture::full();
     let request = encode(&fixture.fill("command=fetch\n0001\nwant {c12}\ndeepen-not refs/hidden/secret\n0000"));

@@ -122,6 +122,23 @@ fn malformed_bodies() {
     server.lives_on();
 }
 
+/// A body that is whole, but whose request is not: the client hears so, in a packet.
+#[test]
+fn requests_cut_short() {
+    let server = Server::start();
+    let error = "002bERR the remote end hung up unexpectedly";
+    for cut in [1, 3, 4, 12, 19] {
+        let text = server.exchange(post(&format!("Connection: close\r\nContent-Length: {cut}\r\n"), &LS_REFS[..cut]));
+        assert!(status(&text) == 200 && text.contains(error), "after {cut} bytes: {text}");
+        let text = server.exchange(post(&format!("Connection: close\r\n{CHUNKED}"), &chunks(&LS_REFS[..cut])));
+        assert!(status(&text) == 200 && text.contains(error), "after {cut} bytes in chunks: {text}");
+    }
+    // Nothing at all is no request, and no mistake.
+    let text = server.exchange(post("Connection: close\r\nContent-Length: 0\r\n", b""));
+    assert!(status(&text) == 200 && !text.contains("ERR"), "{text}");
+    server.lives_on();
+}
+
 /// A peer that stops in the middle is not answered, and holds nothing.
 #[test]
 fn cut_short() {

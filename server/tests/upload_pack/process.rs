@@ -95,3 +95,26 @@ fn silence_ends_the_process_after_the_timeout() {
         assert!(start.elapsed().as_millis() >= 900, "{side:?}");
     }
 }
+
+/// The last of the listed differences: stock Git takes a v2 request that ends within its first packet for none at all.
+#[test]
+fn a_v2_request_that_is_cut_off_in_its_first_packet_is_refused() {
+    let subject = Subject::new();
+    let whole = b"0014command=ls-refs\n";
+    for (cut, options) in [0, 1, 4, 19].into_iter().flat_map(|cut| [(cut, &["--stateless-rpc"][..]), (cut, &[])]) {
+        let [stock, ours] = Side::BOTH.map(|side| {
+            let mut command = subject.stage.server(side);
+            command.env("GIT_PROTOCOL", "version=2").args(options).arg(&subject.path);
+            Answer::of(&run(&mut command, &whole[..cut]))
+        });
+        let what = format!("{options:?} after {cut} bytes");
+        assert_eq!((stock.code, stock.err.as_str()), (0, ""), "stock Git, {what}");
+        if cut == 0 {
+            assert_eq!((ours.code, ours.err.as_str(), ours.packets), (0, "", stock.packets), "{what}");
+            continue;
+        }
+        assert_eq!((ours.code, ours.err.as_str()), (128, "fatal: the remote end hung up unexpectedly\n"), "{what}");
+        let (told, before) = ours.packets.split_last().expect("a word about it");
+        assert_eq!((told.as_str(), before), ("ERR the remote end hung up unexpectedly", &stock.packets[..]), "{what}");
+    }
+}
