@@ -13,3 +13,4 @@ mod paths;
 mod slow;
 mod startup;
 mod support;
+mod token;
