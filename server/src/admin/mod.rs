@@ -1,7 +1,9 @@
 //! The admin port: `/status`, and the API that the command line speaks.
 //!
-//! Without a token in the configuration the port is bound to loopback only; with one, all but `/status` asks for it.
+//! Without a token in the configuration the port is bound to loopback only, and web pages of other sites are refused
+//! ([`cross_site`]); with one, all but `/status` asks for it.
 
+pub mod cross_site;
 pub mod status;
 pub mod sync;
 mod token;
@@ -17,16 +19,16 @@ use std::io;
 /// Answers one request on the admin port.
 pub async fn answer(exchange: &mut Exchange<'_>) -> io::Result<()> {
     let reading = matches!(exchange.head.method, Method::Get | Method::Head);
-    let response = match admin_route(&exchange.head.target) {
-        Route::Status => {
+    let response = match (admin_route(&exchange.head.target), refusal(exchange)) {
+        (Route::Status, _) => {
             exchange.record.operation = "status";
             if reading { status::response(&exchange.shard.node) } else { Response::method_not_allowed("GET, HEAD") }
         }
-        _ if !is_allowed(exchange) => {
+        (_, Some(refusal)) => {
             exchange.record.operation = "admin";
-            Response::text(401, "the admin token is needed").with("WWW-Authenticate", "Bearer")
+            refusal
         }
-        Route::Sync(path) => {
+        (Route::Sync(path), None) => {
             exchange.record.operation = "sync";
             exchange.record.repository = Some(path.to_string());
             if exchange.head.method == Method::Post {
@@ -42,9 +44,10 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> io::Result<()> {
     exchange.respond(response).await
 }
 
-fn is_allowed(exchange: &Exchange<'_>) -> bool {
+fn refusal(exchange: &Exchange<'_>) -> Option<Response> {
     match &exchange.shard.node.config.admin.token {
-        Some(expected) => token::matches(expected, exchange.head.authorization.as_deref()),
-        None => true,
+        Some(expected) if token::matches(expected, exchange.head.authorization.as_deref()) => None,
+        Some(_) => Some(Response::text(401, "the admin token is needed").with("WWW-Authenticate", "Bearer")),
+        None => cross_site::refusal(&exchange.head).map(|words| Response::text(403, words)),
     }
 }

@@ -58,6 +58,12 @@ pub struct Head {
     pub keep_alive: bool,
     /// Whether the peer waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
+    /// `Host`, as sent.
+    pub host: Option<String>,
+    /// `Origin`, as sent: a browser's word for the page that asks. Several are joined by commas, and equal nothing.
+    pub origin: Option<String>,
+    /// `Sec-Fetch-Site`, likewise.
+    pub fetch_site: Option<String>,
     /// `Content-Type`, without parameters, in lower case.
     pub content_type: Option<String>,
     /// `Git-Protocol`.
@@ -162,6 +168,9 @@ fn typed(request: &httparse::Request<'_, '_>) -> Result<Head, HeadError> {
         keep_alive: !lines.close && (!http_1_0 || lines.keep_alive),
         // Without a body there is nothing to go on with, and HTTP/1.0 does not know the word.
         expects_continue: lines.expects_continue && !http_1_0 && framing != Framing::None,
+        host: lines.host,
+        origin: lines.origin,
+        fetch_site: lines.fetch_site,
         content_type: lines.content_type,
         git_protocol: lines.git_protocol,
         authorization: lines.authorization,
@@ -171,6 +180,9 @@ fn typed(request: &httparse::Request<'_, '_>) -> Result<Head, HeadError> {
 /// What the header lines said so far.
 struct Lines {
     hosts: u32,
+    host: Option<String>,
+    origin: Option<String>,
+    fetch_site: Option<String>,
     length: Option<u64>,
     chunked: bool,
     coding: Coding,
@@ -186,6 +198,9 @@ impl Default for Lines {
     fn default() -> Self {
         Self {
             hosts: 0,
+            host: None,
+            origin: None,
+            fetch_site: None,
             length: None,
             chunked: false,
             coding: Coding::Identity,
@@ -204,6 +219,7 @@ impl Lines {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         if is("host") {
             self.hosts += 1;
+            join(&mut self.host, header.value);
         } else if is("content-length") {
             if self.length.is_some() {
                 return Err(HeadError::Malformed("several Content-Length"));
@@ -238,8 +254,21 @@ impl Lines {
             self.git_protocol = Some(String::from_utf8_lossy(header.value).into_owned());
         } else if is("authorization") {
             self.authorization = Some(header.value.to_vec());
+        } else if is("origin") {
+            join(&mut self.origin, header.value);
+        } else if is("sec-fetch-site") {
+            join(&mut self.fetch_site, header.value);
         }
         Ok(())
+    }
+}
+
+/// Several lines of one name are one list (RFC 9110, section 5.3).
+fn join(list: &mut Option<String>, value: &[u8]) {
+    let value = String::from_utf8_lossy(value);
+    match list {
+        Some(list) => *list += &format!(", {value}"),
+        None => *list = Some(value.into_owned()),
     }
 }
 

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure in a test ends the test")]
 
+mod admin;
 mod bodies;
 mod drain;
 mod heads;
