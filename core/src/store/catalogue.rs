@@ -1,4 +1,4 @@
-//! The data directory as a whole: its lock, and the catalogue from upstream path to repository.
+//! The data directory as a whole: the catalogue from upstream path to repository.
 //!
 //! The catalogue is an immutable map behind one atomic pointer: finding a repository takes no lock. Creating and
 //! removing copy the map.
@@ -7,7 +7,7 @@
 //! publication that came to nothing discards it, and a start sweeps what a crash kept them from discarding.
 
 use super::{
-    MirroredRepository, RepositoryId, Retention,
+    DataDirectory, MirroredRepository, RepositoryId, Retention,
     disk::{Disk, EntryKind, LocalDisk, gone_is_fine},
     layout::Paths,
     load,
@@ -69,20 +69,12 @@ impl Store {
 
     /// The same on another disk.
     pub fn open_on(disk: Arc<dyn Disk>, data: &Path, retention: Retention) -> Result<Self, StoreError> {
-        let repositories = data.join("repositories");
-        for directory in data.ancestors().collect::<Vec<_>>().into_iter().rev().chain([repositories.as_path()]) {
-            if !directory.as_os_str().is_empty() && !directory.exists() {
-                disk.create_dir(directory)?;
-            }
-        }
-        let is_new = !data.join("lock").exists();
-        let lock = disk.lock(&data.join("lock")).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => StoreError::InUse,
-            _ => StoreError::Io(error),
-        })?;
-        if is_new {
-            disk.sync_dir(data)?;
-        }
+        Self::load(DataDirectory::lock_on(disk, data)?, retention)
+    }
+
+    /// The same where the lock has been taken already.
+    pub fn load(data: DataDirectory, retention: Retention) -> Result<Self, StoreError> {
+        let DataDirectory { repositories, disk, lock } = data;
         let mut ids = Vec::new();
         for entry in disk.list(&repositories)? {
             let path = repositories.join(&entry.name);

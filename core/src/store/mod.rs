@@ -6,6 +6,7 @@
 
 mod catalogue;
 mod consolidate;
+mod data_directory;
 mod directory;
 mod disk;
 mod fsck;
@@ -22,6 +23,7 @@ mod writer;
 
 pub use catalogue::{Store, StoreError};
 pub use consolidate::worth_consolidating;
+pub use data_directory::DataDirectory;
 pub use disk::{Disk, Entry, EntryKind, LocalDisk};
 pub use fsck::{Finding, Findings};
 pub use generation::Generation;

@@ -23,7 +23,11 @@ use crate::{
     },
     sync::{Syncs, Threads},
 };
-use heliostat_core::{limits::DRAIN_TIME, protocol::Policy, store::Store};
+use heliostat_core::{
+    limits::DRAIN_TIME,
+    protocol::Policy,
+    store::{DataDirectory, Store},
+};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
@@ -172,6 +176,9 @@ impl Server {
         let (sender, events) = flume::unbounded();
         // First of all, so that a signal during a long start ends it in order.
         watch_signals(sender.clone())?;
+        // Before anything that others can see: a second process on the same data is told so and touches nothing.
+        let data = DataDirectory::lock(&config.node.data)
+            .map_err(|error| format!("the data directory {}: {error}", config.node.data.display()))?;
         let cores = placement::cores();
         let shards = config.node.cores.unwrap_or(cores.len()).max(1);
         let bind = |address: SocketAddr, count| {
@@ -191,7 +198,7 @@ impl Server {
         let workers = Workers::start(shards.max(2), &tools).map_err(|error| format!("starting threads: {error}"))?;
         let admission = Admission::new(preflight::descriptors_max());
         let node = Arc::new(Node::new(config.clone(), admission, workers, policy));
-        load(node.clone(), sender.clone())?;
+        load(node.clone(), data, sender.clone())?;
 
         let mut stops = Vec::new();
         let mut watched = Vec::new();
@@ -314,9 +321,9 @@ impl Server {
 
 /// Loads the store on a thread of its own, so that `/status` can say so meanwhile. Started before the shards, whose pins
 /// its own threads would inherit.
-fn load(node: Arc<Node>, events: flume::Sender<Event>) -> Result<(), String> {
+fn load(node: Arc<Node>, data: DataDirectory, events: flume::Sender<Event>) -> Result<(), String> {
     let spawned = thread::Builder::new().name("load".into()).spawn(move || {
-        let loaded = catch_unwind(AssertUnwindSafe(|| mirrors(&node.config)))
+        let loaded = catch_unwind(AssertUnwindSafe(|| mirrors(&node.config, data)))
             .unwrap_or_else(|_| Err("loading the data directory panicked".into()))
             .map(|(mirrors, threads)| {
                 node.serve(mirrors);
@@ -328,10 +335,9 @@ fn load(node: Arc<Node>, events: flume::Sender<Event>) -> Result<(), String> {
     spawned.map(|_| ()).map_err(|error| format!("starting threads: {error}"))
 }
 
-fn mirrors(config: &Arc<Config>) -> Result<(Mirrors, Threads), String> {
-    let data = config.node.data.display();
-    let retention = config.store.retention();
-    let store = Store::open(&config.node.data, retention).map_err(|error| format!("{data}: {error}"))?;
+fn mirrors(config: &Arc<Config>, data: DataDirectory) -> Result<(Mirrors, Threads), String> {
+    let store = Store::load(data, config.store.retention())
+        .map_err(|error| format!("the data directory {}: {error}", config.node.data.display()))?;
     let store = Arc::new(store);
     let (syncs, threads) = Syncs::start(config.clone(), store.clone())?;
     Ok((Mirrors { store, syncs }, threads))

@@ -74,6 +74,24 @@ fn every_mistake_at_once() {
     }
 }
 
+/// The data directory's lock comes before everything that others can see: on the very ports of the first, the second
+/// fails for the lock, and it has not listened anywhere.
+#[test]
+fn a_data_directory_in_use() {
+    let server = Server::start();
+    let before = server.log();
+    let folder = server.folder.path();
+    let mut second = Command::new(crate::support::PROGRAM);
+    second.arg("serve").arg("--upstream").arg(folder.join("upstream")).arg("--data").arg(folder.join("data"));
+    second.args(["--listen", &server.main.to_string(), "--admin-listen", &server.admin.to_string()]);
+    let (code, said) = run(second);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("in use by another process") && said.contains("/data"), "{said}");
+    assert!(!said.contains("listen"), "{said}");
+    assert_eq!(server.log(), before, "the first one noticed something");
+    server.lives_on();
+}
+
 /// The port is not shared with another process of the same user, although shards share it among themselves.
 #[test]
 fn a_port_in_use() {

@@ -1,0 +1,43 @@
+//! A data directory that this process has to itself.
+
+use super::{StoreError, disk::Disk};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Made if need be, and locked until it is dropped. Nothing in it has been looked at: a process takes the lock before it
+/// does anything that others could see, and reads what lies here when it comes to that ([`super::Store::load`]).
+pub struct DataDirectory {
+    pub(super) repositories: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) lock: File,
+}
+
+impl DataDirectory {
+    /// Creates `data` if it is not there and takes its lock. [`StoreError::InUse`] if another process has it.
+    pub fn lock(data: &Path) -> Result<Self, StoreError> {
+        Self::lock_on(Arc::new(super::LocalDisk), data)
+    }
+
+    /// The same on another disk.
+    pub fn lock_on(disk: Arc<dyn Disk>, data: &Path) -> Result<Self, StoreError> {
+        let repositories = data.join("repositories");
+        for directory in data.ancestors().collect::<Vec<_>>().into_iter().rev().chain([repositories.as_path()]) {
+            if !directory.as_os_str().is_empty() && !directory.exists() {
+                disk.create_dir(directory)?;
+            }
+        }
+        let is_new = !data.join("lock").exists();
+        let lock = disk.lock(&data.join("lock")).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => StoreError::InUse,
+            _ => StoreError::Io(error),
+        })?;
+        if is_new {
+            disk.sync_dir(data)?;
+        }
+        Ok(Self { repositories, disk, lock })
+    }
+}
