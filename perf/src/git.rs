@@ -14,7 +14,7 @@ impl Git {
     /// Uses `home` for its configuration.
     pub fn new(home: &Path) -> io::Result<Self> {
         fs::create_dir_all(home)?;
-        let settings = "[safe]\n directory = *\n[gc]\n auto = 0\n[maintenance]\n auto = false\n[core]\n fsync = none\n";
+        let settings = "[init]\n defaultBranch = main\n[safe]\n directory = *\n[gc]\n auto = 0\n[maintenance]\n auto = false\n[core]\n fsync = none\n";
         fs::write(home.join(".gitconfig"), settings)?;
         Ok(Self { home: home.to_owned() })
     }
