@@ -1,4 +1,9 @@
 //! The references of a repository: loose over packed, symbolic ones resolved, hidden ones set apart.
+//!
+//! Nothing is locked. Git packs references while we read: it writes the new `packed-refs` whole, renames it into place, and
+//! only then removes the files whose content is in it. So files are read before `packed-refs` and never after it: a
+//! reference that is there all the time is found in one of the two. What was read is what symbolic references are
+//! followed in, too.
 
 use super::{OpenError, Repository, hidden::HiddenRefs};
 use crate::{
@@ -29,11 +34,19 @@ pub struct References {
 }
 
 /// What stands in one reference's file.
+#[derive(Clone)]
 enum Raw {
     Id(ObjectId),
     Symbolic(BString),
     Missing,
     Broken,
+}
+
+/// What stood in files, before `packed-refs` was read.
+pub(super) struct Loose {
+    head: Raw,
+    /// Files below `refs/` that could be references, by name. None of them is [`Raw::Missing`].
+    refs: BTreeMap<BString, Raw>,
 }
 
 /// A reference that resolves.
@@ -51,15 +64,17 @@ impl Repository {
     fn packed_refs(&self) -> Result<PackedRefs, OpenError> {
         let path = self.common_dir.join("packed-refs");
         let unreadable = |error| OpenError::Io("packed-refs", error);
-        match fs::metadata(&path) {
-            Ok(metadata) if metadata.len() > PACKED_REFS_BYTES_MAX => {
-                return Err(OpenError::Unsupported("packed-refs is larger than this program accepts".into()));
-            }
-            Ok(_) => {}
+        let file = match File::open(&path) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(PackedRefs::default()),
             Err(error) => return Err(unreadable(error)),
+        };
+        let mut content = Vec::new();
+        file.take(PACKED_REFS_BYTES_MAX + 1).read_to_end(&mut content).map_err(unreadable)?;
+        if content.len() as u64 > PACKED_REFS_BYTES_MAX {
+            return Err(OpenError::Unsupported("packed-refs is larger than this program accepts".into()));
         }
-        PackedRefs::parse(fs::read(&path).map_err(unreadable)?).map_err(|UnexpectedLine(line)| {
+        PackedRefs::parse(content).map_err(|UnexpectedLine(line)| {
             OpenError::PackedRefs(format!("unexpected line in {}packed-refs: {line}", self.shown_common_dir()))
         })
     }
@@ -69,9 +84,26 @@ impl Repository {
     /// shown as it is (so that a clone fails rather than lacks it), and a symbolic reference that leads nowhere is not
     /// shown. Unlike stock Git, malformed names are passed over.
     pub fn references(&self, hidden_refs: &HiddenRefs, objects: Option<&Database>) -> Result<References, OpenError> {
+        self.references_over(&self.loose_references(), hidden_refs, objects)
+    }
+
+    /// The first half: files.
+    pub(super) fn loose_references(&self) -> Loose {
+        let head: BString = [self.namespace.as_slice(), b"HEAD"].concat().into();
+        Loose { head: self.read_loose(head.as_bstr()), refs: self.list_loose() }
+    }
+
+    /// The second half: `packed-refs` under what stood in files.
+    pub(super) fn references_over(
+        &self,
+        loose: &Loose,
+        hidden_refs: &HiddenRefs,
+        objects: Option<&Database>,
+    ) -> Result<References, OpenError> {
         let packed = self.packed_refs()?;
         let mut reading = Reading {
             repository: self,
+            loose,
             packed: &packed,
             objects,
             reader: Reader::new(),
@@ -80,19 +112,18 @@ impl Repository {
             hidden: Vec::new(),
             complaints: Vec::new(),
         };
-        let loose = reading.list_loose();
-        let mut loose = loose.into_iter().peekable();
+        let mut loose = loose.refs.iter().peekable();
         for (name, id, peeled) in packed.iter() {
             while let Some((before, raw)) = loose.next_if(|(other, _)| other.as_bstr() < name) {
-                reading.add(before.as_bstr(), raw, Peeled::Unknown);
+                reading.add(before.as_bstr(), raw.clone(), Peeled::Unknown);
             }
             match loose.next_if(|(other, _)| other.as_bstr() == name) {
-                Some((_, raw)) => reading.add(name, raw, Peeled::Unknown),
+                Some((_, raw)) => reading.add(name, raw.clone(), Peeled::Unknown),
                 None => reading.add(name, Raw::Id(id), peeled),
             }
         }
         for (name, raw) in loose {
-            reading.add(name.as_bstr(), raw, Peeled::Unknown);
+            reading.add(name.as_bstr(), raw.clone(), Peeled::Unknown);
         }
         let (head, head_id) = reading.head();
         Ok(References {
@@ -101,20 +132,7 @@ impl Repository {
             complaints: reading.complaints,
         })
     }
-}
 
-struct Reading<'a> {
-    repository: &'a Repository,
-    packed: &'a PackedRefs,
-    objects: Option<&'a Database>,
-    reader: Reader,
-    hidden_refs: &'a HiddenRefs,
-    refs: Vec<Ref>,
-    hidden: Vec<ObjectId>,
-    complaints: Vec<String>,
-}
-
-impl Reading<'_> {
     /// Files below `refs/` that could be references, by name.
     fn list_loose(&self) -> BTreeMap<BString, Raw> {
         let mut found = BTreeMap::new();
@@ -136,8 +154,11 @@ impl Reading<'_> {
                     name.push(b'/');
                     pending.push(name);
                 } else if metadata.is_file() {
-                    let raw = self.read_loose(name.as_bstr());
-                    found.insert(name, raw);
+                    match self.read_loose(name.as_bstr()) {
+                        // Packed and removed in this very moment.
+                        Raw::Missing => {}
+                        raw => drop(found.insert(name, raw)),
+                    }
                 }
             }
         }
@@ -145,8 +166,7 @@ impl Reading<'_> {
     }
 
     fn path_of(&self, name: &BStr) -> PathBuf {
-        let own = !name.starts_with(b"refs/") || PER_WORKTREE.iter().any(|prefix| name.starts_with(prefix));
-        let base = if own { &self.repository.git_dir } else { &self.repository.common_dir };
+        let base = if is_own(name) { &self.git_dir } else { &self.common_dir };
         base.join(OsStr::from_bytes(name))
     }
 
@@ -161,7 +181,8 @@ impl Reading<'_> {
         let content = match read_reference_file(&path) {
             Ok(content) => content,
             Err(error) => {
-                let missing = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory);
+                use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+                let missing = matches!(error.kind(), NotFound | IsADirectory | NotADirectory);
                 return if missing { Raw::Missing } else { Raw::Broken };
             }
         };
@@ -174,9 +195,33 @@ impl Reading<'_> {
             _ => Raw::Broken,
         }
     }
+}
 
+/// Whether each worktree has a reference of that name for itself.
+fn is_own(name: &BStr) -> bool {
+    !name.starts_with(b"refs/") || PER_WORKTREE.iter().any(|prefix| name.starts_with(prefix))
+}
+
+struct Reading<'a> {
+    repository: &'a Repository,
+    loose: &'a Loose,
+    packed: &'a PackedRefs,
+    objects: Option<&'a Database>,
+    reader: Reader,
+    hidden_refs: &'a HiddenRefs,
+    refs: Vec<Ref>,
+    hidden: Vec<ObjectId>,
+    complaints: Vec<String>,
+}
+
+impl Reading<'_> {
     fn read_raw(&self, name: &BStr) -> Raw {
-        match self.read_loose(name) {
+        if let Some(raw) = self.loose.refs.get(name) {
+            return raw.clone();
+        }
+        // What the listing need not cover. Git packs none of these.
+        let raw = if is_own(name) { self.repository.read_loose(name) } else { Raw::Missing };
+        match raw {
             Raw::Missing => self.packed.find(name).map_or(Raw::Missing, Raw::Id),
             raw => raw,
         }
@@ -243,8 +288,7 @@ impl Reading<'_> {
         if self.hidden_refs.hides(b"HEAD", &full) {
             return (Head::Absent, None);
         }
-        let raw = self.read_loose(full.as_bstr());
-        match self.resolve(raw) {
+        match self.resolve(self.loose.head.clone()) {
             Ok(Resolved { id, target: None }) => (Head::Detached(id), None),
             Ok(Resolved { id, target: Some(target) }) => match self.without_namespace(target.as_bstr()) {
                 Some(name) => (Head::Symbolic(name), Some(id)),

@@ -102,6 +102,71 @@ fn references_equal_ls_remote_loose_and_packed() {
     assert!(matches!(references.table.head(), Head::Symbolic(name) if name.as_bstr() == "refs/heads/main"));
 }
 
+/// `git pack-refs` between the two halves of a reading: what went from its file into `packed-refs` is seen in the file.
+#[test]
+fn references_that_are_packed_while_they_are_read() {
+    let fixture = Fixture::new().with_history();
+    let before = fixture.git(&["ls-remote", "w"]);
+    let repository = fixture.open("w", &[]).unwrap();
+    let hidden = HiddenRefs::from_configuration(repository.configuration()).unwrap();
+    let (objects, _) = repository.objects().unwrap();
+    let loose = repository.loose_references();
+    fixture.git(&["-C", "w", "pack-refs", "--all", "--prune"]);
+    assert!(!fixture.root.join("w/.git/refs/heads/main").exists(), "it was packed");
+    let references = repository.references_over(&loose, &hidden, Some(&objects)).unwrap();
+    assert_eq!(listed(&references).join("\n"), before);
+    let alias = references.table.find(b"refs/heads/alias").unwrap();
+    assert_eq!(alias.symbolic.unwrap(), "refs/heads/side");
+    assert!(matches!(references.table.head(), Head::Symbolic(name) if name.as_bstr() == "refs/heads/main"));
+}
+
+/// The same at any instant: a real Git writes files and packs them away, again and again, and nothing ever vanishes.
+#[test]
+fn references_beside_a_git_that_packs_them() {
+    const ROUNDS: usize = 40;
+    let fixture = Fixture::new().with_history();
+    let names = (0..100).map(|number| format!("refs/heads/b{number}"));
+    let names: Vec<String> = names.chain(["refs/heads/main".into(), "refs/heads/side".into()]).collect();
+    let write = |target: &str| {
+        let lines: String = names.iter().map(|name| format!("update {name} {target}\n")).collect();
+        std::fs::write(fixture.root.join("lines"), lines).unwrap();
+        let file = std::fs::File::open(fixture.root.join("lines")).unwrap();
+        let mut command = Command::new("git");
+        command.args(["-C", "w", "update-ref", "--stdin"]).current_dir(&fixture.root).stdin(file);
+        assert!(command.status().unwrap().success());
+    };
+    let ids = ["main", "side"].map(|name| fixture.git(&["-C", "w", "rev-parse", name]));
+    write(&ids[0]);
+    let running = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut readings = 0;
+            while running.load(std::sync::atomic::Ordering::Relaxed) {
+                let repository = fixture.open("w", &[]).unwrap();
+                let references = repository.references(&HiddenRefs::default(), None).unwrap();
+                for name in &names {
+                    let found = references.table.find(name.as_bytes());
+                    let found = found.unwrap_or_else(|| panic!("{name} has vanished"));
+                    assert!(ids.contains(&found.id.to_string()), "{name} is {}", found.id);
+                }
+                assert!(references.table.find(b"refs/heads/alias").is_some(), "what alias names has vanished");
+                assert!(references.table.head_id().is_some(), "what HEAD names has vanished");
+                readings += 1;
+            }
+            readings
+        });
+        for round in 0..ROUNDS {
+            if !reader.is_finished() {
+                write(&ids[round % 2]);
+                fixture.git(&["-C", "w", "pack-refs", "--all", "--prune"]);
+            }
+        }
+        running.store(false, std::sync::atomic::Ordering::Relaxed);
+        let readings = reader.join().unwrap();
+        assert!(readings >= 10, "{readings} readings beside {ROUNDS} rounds");
+    });
+}
+
 #[test]
 fn broken_references_are_shown_as_stock_shows_them() {
     let fixture = Fixture::new().with_history();

@@ -4,8 +4,7 @@
 //! one, both lead to it; no path leads to a directory of which more than one `.git` would have to be taken off.
 //!
 //! Promises: a request's path is looked up among the names that are there; what the repository hides
-//! (`uploadpack.hideRefs`) stays hidden; references are read again if they were being repacked meanwhile, because a
-//! reference on its way from a file of its own into `packed-refs` could be seen in neither.
+//! (`uploadpack.hideRefs`) stays hidden.
 
 mod listing;
 
@@ -23,17 +22,11 @@ use heliostat_core::{
 use listing::Listing;
 use std::{
     collections::{BTreeSet, HashSet},
-    fs,
     io::{self, BufRead, Read},
     iter,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
-
-/// How often references are read again because they changed while being read.
-const UNSTABLE_READS_MAX: u32 = 10;
 
 /// A folder.
 pub struct DirectoryUpstream {
@@ -196,23 +189,13 @@ fn common(ours: &RefTable, theirs: &Database) -> Vec<ObjectId> {
     super::tips_of(ours).filter(|id| seen.insert(*id) && theirs.number(id).is_some()).collect()
 }
 
-/// Reads references until nothing moved between the loose and the packed ones while they were read.
 fn read_references(repository: &Repository) -> Result<Advertised, UpstreamError> {
     let hidden = HiddenRefs::from_configuration(repository.configuration())
         .map_err(|error| UpstreamError::Broken(error.to_string()))?;
-    let packed = repository.common_dir().join("packed-refs");
-    let stamp = || fs::metadata(&packed).map(|m| (m.ino(), m.len(), m.mtime(), m.mtime_nsec())).ok();
-    for attempt in 1..=UNSTABLE_READS_MAX {
-        let before = stamp();
-        let references = repository.references(&hidden, None).map_err(of_open)?;
-        if stamp() == before {
-            let (refs, skipped) = without_broken(references.table);
-            let examples = references.complaints.into_iter().take(5).collect();
-            return Ok(Advertised { refs: Arc::new(refs), skipped, examples });
-        }
-        std::thread::sleep(Duration::from_millis(10) * attempt);
-    }
-    Err(UpstreamError::Failing(503))
+    let references = repository.references(&hidden, None).map_err(of_open)?;
+    let (refs, skipped) = without_broken(references.table);
+    let examples = references.complaints.into_iter().take(5).collect();
+    Ok(Advertised { refs: Arc::new(refs), skipped, examples })
 }
 
 /// A reference whose file holds no id is shown by Git with the null id. Nothing of that name can be mirrored.
