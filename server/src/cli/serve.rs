@@ -206,7 +206,7 @@ impl Server {
         for (index, (listener, inbox)) in main_listeners.into_iter().zip(inboxes).enumerate() {
             stops.push(listener.stop().map_err(|error| format!("a second handle of a socket: {error}"))?);
             let pulse = Pulse::default();
-            watched.push(pulse.clone());
+            let beats = pulse.clone();
             let listeners = std::iter::once((Door::Main, listener))
                 // The admin port lives on the first shard.
                 .chain(admin_listeners.next().map(|listener| (Door::Admin, listener)))
@@ -215,7 +215,7 @@ impl Server {
             // More shards than cores: none is pinned, the kernel knows better.
             let core = cores.get(index).copied().filter(|_| shards <= cores.len());
             let sender = sender.clone();
-            executor::start(
+            let sleeper = executor::start(
                 index,
                 core,
                 move || crate::shard::run(seat),
@@ -225,6 +225,7 @@ impl Server {
                 },
             )
             .map_err(|error| format!("starting shard {index}: {error}"))?;
+            watched.push((beats, sleeper));
         }
         tracing::info!(http = %main_address, admin = %admin_address, shards, "listening");
         Ok(Self {
@@ -308,7 +309,8 @@ impl Server {
                 }
                 // Loading that ended too late to matter.
                 Ok(Event::Loaded(loaded)) => self.syncs = loaded.ok(),
-                Err(_) => {}
+                // Who sleeps does not hear that it shall drain.
+                Err(_) => drop(self.watch.look()),
             }
         }
         if let Some(threads) = self.syncs.take() {

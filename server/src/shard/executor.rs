@@ -2,18 +2,22 @@
 //!
 //! A dead shard would be silent: its listening socket goes on taking connections while the other shards answer. So each
 //! reports its end, however it comes, and beats once a tick; [`Watch`] tells the main thread when a shard has ended or
-//! no longer beats.
+//! no longer beats, and rouses who does not: a shard may fall asleep before its first task has run (see [`ladder`]), and
+//! then nothing in it is left to wake it.
 
 use super::{ladder, placement, task};
 use glommio::{LocalExecutorBuilder, Placement};
+use nix::sys::{pthread::pthread_kill, signal::Signal};
 use std::{
     future::Future,
+    io,
+    os::unix::thread::JoinHandleExt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -48,6 +52,24 @@ impl Pulse {
     }
 }
 
+/// A shard's thread, from outside.
+pub struct Sleeper(JoinHandle<()>);
+
+impl Sleeper {
+    /// Ends its sleep in the kernel, if it sleeps: it looks at its tasks again.
+    pub fn rouse(&self) {
+        // A signal that is handled interrupts the wait for a ring. Who has ended is not to be waked.
+        let _ = pthread_kill(self.0.as_pthread_t(), Signal::SIGURG);
+    }
+}
+
+/// SIGURG is ignored unless somebody handles it, and what is ignored wakes nobody.
+fn hear_signals() -> io::Result<()> {
+    static HEARD: OnceLock<Result<(), io::ErrorKind>> = OnceLock::new();
+    let register = || signal_hook::flag::register(signal_hook::consts::SIGURG, Arc::default());
+    HEARD.get_or_init(|| register().map(|_| ()).map_err(|error| error.kind())).map_err(io::Error::from)
+}
+
 /// Starts the thread of shard `index`, on `core` if one is given. `main` makes the future that is the shard's life;
 /// `ended` hears of its end.
 pub fn start<F: Future<Output = ()>>(
@@ -55,12 +77,13 @@ pub fn start<F: Future<Output = ()>>(
     core: Option<usize>,
     main: impl FnOnce() -> F + Send + 'static,
     ended: impl FnOnce(usize, Ended) + Send + 'static,
-) -> std::io::Result<()> {
-    thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
+) -> io::Result<Sleeper> {
+    hear_signals()?;
+    let thread = thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
         let how = contained(|| run(index, core, main));
         ended(index, how);
     })?;
-    Ok(())
+    Ok(Sleeper(thread))
 }
 
 fn contained(shard: impl FnOnce() -> Ended) -> Ended {
@@ -100,6 +123,7 @@ pub struct Watch {
 
 struct Watched {
     pulse: Pulse,
+    sleeper: Sleeper,
     beats: u64,
     silent: u32,
 }
@@ -118,13 +142,13 @@ const SILENT_LOOKS: u32 = 33;
 const DEAD_LOOKS: u32 = 200;
 
 impl Watch {
-    /// Watches over the shards with these pulses, in order.
-    pub fn new(shards: impl IntoIterator<Item = Pulse>) -> Self {
-        let watched = |pulse: Pulse| Watched { beats: pulse.beats(), pulse, silent: 0 };
+    /// Watches over the shards with these pulses and threads, in order.
+    pub fn new(shards: impl IntoIterator<Item = (Pulse, Sleeper)>) -> Self {
+        let watched = |(pulse, sleeper): (Pulse, Sleeper)| Watched { beats: pulse.beats(), pulse, sleeper, silent: 0 };
         Self { shards: shards.into_iter().map(watched).collect() }
     }
 
-    /// One look at every shard. Looks are counted rather than time, so that a process that was stopped and continued does
+    /// One look at every shard; who has not beaten since the last one is roused. Looks are counted rather than time, so that a process that was stopped and continued does
     /// not take its own absence for its shards'.
     pub fn look(&mut self) -> Vec<Finding> {
         let mut findings = Vec::new();
@@ -132,6 +156,7 @@ impl Watch {
             let beats = shard.pulse.beats();
             if beats == shard.beats {
                 shard.silent += 1;
+                shard.sleeper.rouse();
             } else {
                 shard.silent = 0;
             }
@@ -155,19 +180,31 @@ mod tests {
     fn the_end_of_a_shard_is_reported_however_it_comes() {
         let end_of = |main: fn()| {
             let (sender, receiver) = mpsc::channel();
-            start(3, None, move || async move { main() }, move |index, how| sender.send((index, how)).unwrap())
-                .unwrap();
-            receiver.recv_timeout(Duration::from_secs(20)).unwrap()
+            let ended = move |index, how| sender.send((index, how)).unwrap();
+            let sleeper = start(3, None, move || async move { main() }, ended).unwrap();
+            awaited(&receiver, &sleeper)
         };
         assert_eq!(end_of(|| ()), (3, Ended::Done));
         let panicking = || std::panic::resume_unwind(Box::new("on purpose"));
         assert_eq!(end_of(panicking), (3, Ended::Panicked("on purpose".into())));
     }
 
+    /// What comes, the shard being roused as the watch does it.
+    fn awaited<T>(receiver: &mpsc::Receiver<T>, sleeper: &Sleeper) -> T {
+        for _ in 0..200 {
+            match receiver.recv_timeout(Duration::from_millis(100)) {
+                Err(mpsc::RecvTimeoutError::Timeout) => sleeper.rouse(),
+                came => return came.unwrap(),
+            }
+        }
+        panic!("not within 20 s");
+    }
+
     #[test]
     fn a_shard_that_does_not_beat_is_found() {
         let (alive, dead) = (Pulse::default(), Pulse::default());
-        let mut watch = Watch::new([alive.clone(), dead.clone()]);
+        let sleeper = || start(0, None, || async {}, |_, _| ()).unwrap();
+        let mut watch = Watch::new([(alive.clone(), sleeper()), (dead.clone(), sleeper())]);
         let mut findings = Vec::new();
         for _ in 0..DEAD_LOOKS + 10 {
             alive.beat();

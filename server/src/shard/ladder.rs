@@ -7,7 +7,8 @@
 //! nothing but a ticker slept for good within half a minute beside two busy threads on two cores.
 //!
 //! So there is always another timer: a ladder of them, set anew when the first fires. One step bounds such a sleep, and
-//! should the same happen at the next waking, the next rung does.
+//! should the same happen at the next waking, the next rung does. Before the first task of a shard has run there is no
+//! ladder yet: then the watch rouses it ([`super::executor`]).
 //!
 //! Tried before: a byte on a socket from the thread that watches the shards. It ended such a sleep only after some 600 ms.
 
@@ -53,11 +54,17 @@ mod tests {
         time::Duration,
     };
 
-    /// Short sleeps on a core that others want as well. Without the ladder one of the first thousand does not end.
-    #[test]
-    fn a_shard_on_a_crowded_core_wakes_from_every_sleep() {
-        const SLEEPS: usize = 3_000;
-        let core = placement::cores()[0];
+    /// Threads that want the same core, until dropped.
+    struct Crowd(Arc<AtomicBool>);
+
+    impl Drop for Crowd {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Three threads that never rest.
+    fn crowd(core: usize) -> Crowd {
         let over = Arc::new(AtomicBool::new(false));
         for _ in 0..3 {
             let over = over.clone();
@@ -68,6 +75,35 @@ mod tests {
                 }
             });
         }
+        Crowd(over)
+    }
+
+    /// Without being roused one in some hundred never runs a task: the ladder is none yet.
+    #[test]
+    fn a_shard_that_falls_asleep_before_its_first_task_is_roused() {
+        let core = placement::cores()[0];
+        let _crowd = crowd(core);
+        for index in 0..2_000 {
+            let (sender, receiver) = mpsc::channel();
+            let ended = move |_, how| sender.send(how).unwrap();
+            let sleeper = executor::start(index, Some(core), || async {}, ended).unwrap();
+            let came = (0..200).find_map(|_| match receiver.recv_timeout(Duration::from_millis(100)) {
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    sleeper.rouse();
+                    None
+                }
+                ended => Some(ended),
+            });
+            assert_eq!(came, Some(Ok(Ended::Done)));
+        }
+    }
+
+    /// Short sleeps on a core that others want as well. Without the ladder one of the first thousand does not end.
+    #[test]
+    fn a_shard_on_a_crowded_core_wakes_from_every_sleep() {
+        const SLEEPS: usize = 3_000;
+        let core = placement::cores()[0];
+        let _crowd = crowd(core);
         let (sender, receiver) = mpsc::channel();
         let main = || async {
             for _ in 0..SLEEPS {
@@ -75,8 +111,6 @@ mod tests {
             }
         };
         executor::start(0, Some(core), main, move |_, how| sender.send(how).unwrap()).unwrap();
-        let ended = receiver.recv_timeout(Duration::from_secs(300));
-        over.store(true, Ordering::Relaxed);
-        assert_eq!(ended.unwrap(), Ended::Done);
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(300)).unwrap(), Ended::Done);
     }
 }
