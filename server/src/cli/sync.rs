@@ -9,7 +9,7 @@ mod progress;
 use super::{complain, say};
 use crate::{
     config::{Config, Overrides},
-    sync::{Confirmed, Syncs, seed},
+    sync::{Confirmed, Seed, Syncs, seed},
     upstream::{Context, Phase},
 };
 use futures_lite::future::block_on;
@@ -67,11 +67,21 @@ pub fn run(arguments: &Sync) -> ExitCode {
         Ok(config) => Arc::new(config),
         Err(words) => return usage(&words),
     };
-    if arguments.from.is_some() && arguments.repositories.len() != 1 {
-        return usage(&["--from seeds one repository: name it".into()]);
-    }
+    let context = Context { stop: Arc::default(), progress: Arc::default() };
+    let seed = match (&arguments.from, arguments.repositories.as_slice()) {
+        (None, _) => None,
+        // Before anything else: what is wrong with it is neither the node's nor the upstream's fault.
+        (Some(source), [path]) => match Seed::open(source, &config.node.data, &context) {
+            Ok(seed) => Some((path, seed)),
+            Err(error) => return usage(&[format!("--from: {error}")]),
+        },
+        (Some(_), _) => return usage(&["--from seeds one repository: name it".into()]),
+    };
     match Store::open(&config.node.data, config.store.retention()) {
-        Ok(store) => alone(arguments, &config, Arc::new(store)),
+        Ok(store) => match seed {
+            Some((path, seed)) => conclude([(path.clone(), seeded(&config, &store, path, seed, &context))]),
+            None => alone(arguments, &config, Arc::new(store)),
+        },
         Err(StoreError::InUse) => beside_a_node(arguments, &config),
         Err(error) => {
             complain(format_args!("heliostat: the data directory {}: {error}", config.node.data.display()));
@@ -109,9 +119,6 @@ fn usage(words: &[String]) -> ExitCode {
 
 /// No node runs: the work is done here.
 fn alone(arguments: &Sync, config: &Arc<Config>, store: Arc<Store>) -> ExitCode {
-    if let (Some(source), [path]) = (&arguments.from, arguments.repositories.as_slice()) {
-        return conclude([(path.clone(), seeded(config, &store, path, source))]);
-    }
     let (syncs, threads) = match Syncs::start(config.clone(), store) {
         Ok(started) => started,
         Err(error) => return usage(&[error]),
@@ -146,8 +153,7 @@ fn alone(arguments: &Sync, config: &Arc<Config>, store: Arc<Store>) -> ExitCode 
     conclude(outcomes)
 }
 
-fn seeded(config: &Config, store: &Store, path: &RepositoryPath, source: &Path) -> Outcome {
-    let context = Context { stop: Arc::default(), progress: Arc::default() };
+fn seeded(config: &Config, store: &Store, path: &RepositoryPath, from: Seed, context: &Context) -> Outcome {
     let display = Display::start({
         let activity = crate::sync::Activity { path: path.clone(), progress: context.progress.clone() };
         move || match activity.progress.phase() {
@@ -155,7 +161,7 @@ fn seeded(config: &Config, store: &Store, path: &RepositoryPath, source: &Path) 
             _ => vec![activity.clone()],
         }
     });
-    let result = seed(config, store, path, source, &context);
+    let result = seed(config, store, path, from, context);
     display.end();
     result.map(|snapshot| described(&snapshot)).map_err(|error| error.to_string())
 }

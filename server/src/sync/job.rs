@@ -1,6 +1,10 @@
 //! One question and one fetch, on the thread of a pool, from the upstream to the publication.
 
-use super::{Shared, driver::Event, seed::Seed};
+use super::{
+    Shared,
+    driver::Event,
+    seed::{self, Seed},
+};
 use crate::upstream::{self, Asked, Context, Have, Phase, Progress, Upstream, UpstreamError};
 use heliostat_core::{
     RepositoryPath,
@@ -87,7 +91,7 @@ pub(super) fn bring(
     path: &RepositoryPath,
     asked: Box<dyn Asked>,
     context: &Context,
-    seed: Option<&Seed>,
+    seed: Option<Seed>,
 ) -> Result<Arc<Snapshot>, UpstreamError> {
     let Context { stop, progress } = context;
     let repository = match upstream::mirrored(store, upstream, path) {
@@ -99,12 +103,17 @@ pub(super) fn bring(
     let mut quarantine = repository.quarantine(limits).map_err(of_store)?;
     let refs = asked.advertised().refs.clone();
     let snapshot = repository.snapshot();
+    let source = seed.as_ref().map(|seed| seed.source().to_owned());
     let planted = seed.map(|seed| seed.plant(&mut quarantine, context)).transpose()?;
     let here = snapshot.as_ref().map(|snapshot| Have { refs: &snapshot.refs, objects: Some(&snapshot.objects) });
     let have = planted.as_ref().map(|refs| Have { refs, objects: None }).or(here);
     asked.fetch(have, &mut quarantine, limits.pack_bytes)?;
     progress.enter(Phase::Verifying);
-    let verified = quarantine.verify(refs.as_ref().clone(), stop).map_err(of_verify)?;
+    let verified = quarantine.verify(refs.as_ref().clone(), stop).map_err(of_verify);
+    let verified = verified.map_err(|error| match &source {
+        Some(source) => seed::of_both(source, error),
+        None => error,
+    })?;
     if stop.load(Relaxed) {
         return Err(UpstreamError::Stopped);
     }

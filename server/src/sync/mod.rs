@@ -14,7 +14,7 @@ mod pool;
 mod seed;
 mod tidy;
 
-pub use seed::seed;
+pub use seed::{Seed, seed};
 
 use crate::{
     config::Config,

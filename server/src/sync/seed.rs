@@ -1,13 +1,14 @@
 //! Seeding a repository from disk: a bundle or a bare repository brings the bulk, the upstream the rest.
 //!
 //! The seed's pack goes into the same quarantine as what the upstream then sends, and one state is published: the
-//! upstream's. So nothing that only the seed names is ever advertised.
+//! upstream's. So nothing that only the seed names is ever advertised. The seed is opened before the upstream is asked, and
+//! what is wrong with it is said of it.
 
 use super::job;
 use crate::{
     config::{self, Config},
     upstream::{
-        Context, DirectoryUpstream, GitUpstream, Phase, Upstream, UpstreamError, bundle::BundleHead, of_ingest,
+        Asked, Context, DirectoryUpstream, GitUpstream, Phase, Upstream, UpstreamError, bundle::BundleHead, of_ingest,
     },
 };
 use heliostat_core::{
@@ -22,27 +23,29 @@ use std::{
     sync::Arc,
 };
 
-/// Where the bulk comes from.
-#[derive(Clone, Debug)]
-pub(super) struct Seed {
+/// Where the bulk comes from: opened, and of a form that is understood.
+pub struct Seed {
     source: PathBuf,
-    /// For what has to be encoded anew.
-    spool: PathBuf,
+    content: Content,
 }
 
-/// Seeds `path` from `source` and syncs it, on the calling thread. The store must not be in use by running syncs.
+enum Content {
+    Repository(Box<dyn Asked>),
+    Bundle(BufReader<File>, Box<BundleHead>),
+}
+
+/// Seeds `path` from `seed` and syncs it, on the calling thread. The store must not be in use by running syncs.
 pub fn seed(
     config: &Config,
     store: &Store,
     path: &RepositoryPath,
-    source: &Path,
+    seed: Seed,
     context: &Context,
 ) -> Result<Arc<Snapshot>, UpstreamError> {
     let upstream: Box<dyn Upstream> = open(config).map_err(UpstreamError::Ours)?;
     let path = upstream.canonical(path);
     let asked = upstream.ask(&job::answered_before(store, &*upstream, &path), context)?;
-    let seed = Seed { source: source.to_owned(), spool: config.node.data.clone() };
-    job::bring(store, &*upstream, &path, asked, context, Some(&seed))
+    job::bring(store, &*upstream, &path, asked, context, Some(seed))
 }
 
 /// The configured upstream.
@@ -54,32 +57,77 @@ pub(super) fn open(config: &Config) -> Result<Box<dyn Upstream>, String> {
 }
 
 impl Seed {
-    /// Brings the seed's objects into `quarantine`, and gives the references whose history is now there.
-    pub(super) fn plant(&self, quarantine: &mut Quarantine, context: &Context) -> Result<RefTable, UpstreamError> {
-        context.progress.enter(Phase::Receiving);
-        if self.source.is_dir() {
-            return self.plant_directory(quarantine, context);
-        }
-        let unreadable = |error: io::Error| UpstreamError::Ours(format!("{}: {error}", self.source.display()));
-        let mut file = BufReader::with_capacity(1 << 20, File::open(&self.source).map_err(unreadable)?);
-        let head = BundleHead::read(&mut file)
-            .map_err(|error| UpstreamError::Ours(format!("{}: {error}", self.source.display())))?;
-        if let Some(missing) = head.prerequisites.iter().find(|id| !quarantine.has(id)) {
-            let source = self.source.display();
-            return Err(UpstreamError::Ours(format!(
-                "{source}: the bundle builds on commit {missing}, which is not here"
-            )));
-        }
-        quarantine.ingest(&mut file, &context.stop).map_err(of_ingest)?;
-        context.progress.add_bytes(file.stream_position().unwrap_or(0));
-        Ok(head.refs)
+    /// Opens the repository or the bundle `source`. `spool` is a folder for what has to be encoded anew.
+    pub fn open(source: &Path, spool: &Path, context: &Context) -> Result<Self, UpstreamError> {
+        let unusable = |error: io::Error| of_seed(source, UpstreamError::Unreachable(error.to_string()));
+        let found = source.canonicalize().map_err(unusable)?;
+        let content = if found.is_dir() {
+            let asked = DirectoryUpstream::open_repository(&found, spool, context);
+            Content::Repository(asked.map_err(|error| of_seed(source, error))?)
+        } else {
+            let mut file = BufReader::with_capacity(1 << 20, File::open(&found).map_err(unusable)?);
+            let head = BundleHead::read(&mut file);
+            let head = head.map_err(|error| of_seed(source, UpstreamError::NotGit(error.to_string())))?;
+            Content::Bundle(file, Box::new(head))
+        };
+        Ok(Self { source: source.to_owned(), content })
     }
 
-    fn plant_directory(&self, quarantine: &mut Quarantine, context: &Context) -> Result<RefTable, UpstreamError> {
-        let source = self.source.canonicalize().map_err(|error| UpstreamError::Ours(error.to_string()))?;
-        let asked = DirectoryUpstream::open_repository(&source, &self.spool, context)?;
-        let refs = asked.advertised().refs.clone();
-        asked.fetch(None, quarantine, u64::MAX)?;
-        Ok(refs.as_ref().clone())
+    /// Where it lies, as it was called.
+    pub(super) fn source(&self) -> &Path {
+        &self.source
+    }
+
+    /// Brings the seed's objects into `quarantine`, and gives the references whose history is now there.
+    pub(super) fn plant(self, quarantine: &mut Quarantine, context: &Context) -> Result<RefTable, UpstreamError> {
+        let Self { source, content } = self;
+        context.progress.enter(Phase::Receiving);
+        let planted = match content {
+            Content::Repository(asked) => plant_repository(asked, quarantine),
+            Content::Bundle(file, head) => plant_bundle(file, *head, quarantine, context),
+        };
+        planted.map_err(|error| of_seed(&source, error))
+    }
+}
+
+fn plant_repository(asked: Box<dyn Asked>, quarantine: &mut Quarantine) -> Result<RefTable, UpstreamError> {
+    let refs = asked.advertised().refs.clone();
+    asked.fetch(None, quarantine, u64::MAX)?;
+    Ok(refs.as_ref().clone())
+}
+
+fn plant_bundle(
+    mut file: BufReader<File>,
+    head: BundleHead,
+    quarantine: &mut Quarantine,
+    context: &Context,
+) -> Result<RefTable, UpstreamError> {
+    if let Some(missing) = head.prerequisites.iter().find(|id| !quarantine.has(id)) {
+        return Err(UpstreamError::NotGit(format!("the bundle builds on commit {missing}, which is not here")));
+    }
+    quarantine.ingest(&mut file, &context.stop).map_err(of_ingest)?;
+    context.progress.add_bytes(file.stream_position().unwrap_or(0));
+    Ok(head.refs)
+}
+
+/// What the words for an upstream mean where a seed was read.
+fn of_seed(source: &Path, error: UpstreamError) -> UpstreamError {
+    let why = match error {
+        UpstreamError::Stopped | UpstreamError::Ours(_) | UpstreamError::Seed(_) => return error,
+        UpstreamError::Missing => "neither a Git repository nor a bundle".into(),
+        UpstreamError::Broken(why) => format!("damaged: {why}"),
+        UpstreamError::Unreachable(why) | UpstreamError::NotGit(why) | UpstreamError::Unsupported(why) => why,
+        other => other.to_string(),
+    };
+    UpstreamError::Seed(format!("{}: {why}", source.display()))
+}
+
+/// Where proving failed: nobody can say whose object it was.
+pub(super) fn of_both(source: &Path, error: UpstreamError) -> UpstreamError {
+    match error {
+        UpstreamError::Broken(why) => {
+            UpstreamError::Seed(format!("what came from {} or from the upstream is damaged: {why}", source.display()))
+        }
+        other => other,
     }
 }

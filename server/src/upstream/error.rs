@@ -37,6 +37,8 @@ pub enum UpstreamError {
     TooLarge(&'static str),
     /// We are shutting down.
     Stopped,
+    /// What was given as a seed can't be used: not the upstream's fault.
+    Seed(String),
     /// Our disk or a defect of ours.
     Ours(String),
 }
@@ -91,6 +93,7 @@ impl UpstreamError {
             }
             Self::TooLarge(_) => Fault::upstream("the upstream's repository exceeds a limit of this mirror", self),
             Self::Stopped => Fault::ours("this mirror is shutting down", self),
+            Self::Seed(_) => Fault::client("the seed can't be used"),
             Self::Ours(_) => Fault::ours("this mirror could not store the repository", self),
         }
     }
@@ -113,7 +116,7 @@ impl fmt::Display for UpstreamError {
             Self::Unsupported(what) => f.write_str(what),
             Self::TooLarge(what) => write!(f, "over a limit: {what}"),
             Self::Stopped => f.write_str("stopped"),
-            Self::Ours(why) => f.write_str(why),
+            Self::Seed(why) | Self::Ours(why) => f.write_str(why),
         }
     }
 }

@@ -127,7 +127,11 @@ fn tips_of(table: &RefTable) -> impl Iterator<Item = ObjectId> + '_ {
 
 /// What is said of an upstream that lacks history itself.
 fn shallow_upstream() -> UpstreamError {
-    UpstreamError::Unsupported("the upstream repository is shallow: it lacks history, and so would its mirror".into())
+    shallow("the upstream repository")
+}
+
+fn shallow(called: &str) -> UpstreamError {
+    UpstreamError::Unsupported(format!("{called} is shallow: it lacks history, and so would its mirror"))
 }
 
 /// Whose fault a pack's refusal is. A failure of the transport, if there was one, takes precedence over this.

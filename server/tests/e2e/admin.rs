@@ -119,6 +119,57 @@ fn command_line_sync_from_a_bundle() {
     nothing_left_to_fetch(&mut site);
 }
 
+/// What `--from` names is no seed: it is blamed, and neither the upstream nor the node, whatever they are doing.
+#[test]
+fn command_line_sync_from_what_is_no_seed() {
+    let mut site = site();
+    let folder = site.sandbox.folder("seeds");
+    let path = |name: &str| folder.join(name).display().to_string();
+    std::fs::write(path("text"), "PACK, but not at all\n").unwrap();
+    std::fs::create_dir_all(path("empty")).unwrap();
+    site.upstream(APP).run(&["bundle", "create", "-q", &path("whole.bundle"), "--all"]);
+    site.upstream(APP).run(&["bundle", "create", "-q", &path("thin.bundle"), "main~3..main"]);
+    let mut cut = std::fs::read(path("whole.bundle")).unwrap();
+    cut.truncate(cut.len() / 2);
+    std::fs::write(path("cut.bundle"), cut).unwrap();
+    let url = format!("file://{}", site.upstream(APP).folder.display());
+    site.git.text(site.sandbox.path(), &["clone", "-q", "--bare", "--depth", "1", &url, &path("shallow.git")]);
+    let sync = |site: &mut Site, seed: &str| {
+        let arguments = site.mirror().sync_arguments(&[APP, "--from", seed]);
+        let finished = run(hermetic(PROGRAM, site.sandbox.path()).args(arguments), b"", site.sandbox.path());
+        (finished.status.code().unwrap(), finished.stderr)
+    };
+    let no_seeds = [
+        ("absent", 2, "No such file"),
+        ("text", 2, "not a git bundle"),
+        ("empty", 2, "neither a Git repository nor a bundle"),
+        ("shallow.git", 2, "the repository is shallow"),
+        ("cut.bundle", 1, "the pack ends early"),
+        ("thin.bundle", 1, "builds on commit"),
+    ];
+    // Beside a node: what can be seen at once, and else that the node is in the way.
+    for (name, code, words) in no_seeds {
+        let (code, words) = if code == 2 { (code, words) } else { (1, "stop it to seed") };
+        let (ended, said) = sync(&mut site, &path(name));
+        assert!(ended == code && said.contains(words), "{name}: {ended} {said}");
+    }
+    let (ended, said) = sync(&mut site, &path("whole.bundle"));
+    let data = site.mirror().data().display().to_string();
+    assert!(ended == 1 && said.contains("a node runs on") && said.contains(&data), "{ended} {said}");
+    assert!(site.mirror().stop().success());
+    for (name, code, words) in no_seeds {
+        let (ended, said) = sync(&mut site, &path(name));
+        assert!(ended == code && said.contains(words) && said.contains(&path(name)), "{name}: {ended} {said}");
+        assert!(!said.contains("upstream's") && !said.contains("the upstream"), "{name}: {said}");
+        assert_eq!(std::fs::read_dir(format!("{data}/repositories")).unwrap().count(), 0, "{name}");
+    }
+    site.apache.stop();
+    let (ended, said) = sync(&mut site, &path("text"));
+    assert!(ended == 2 && said.contains("not a git bundle"), "{ended} {said}");
+    let (ended, said) = sync(&mut site, &path("whole.bundle"));
+    assert!(ended == 1 && said.contains("the upstream can't be reached"), "{ended} {said}");
+}
+
 /// One process a data directory: the second is told so and leaves the first alone.
 #[test]
 fn a_second_server_is_refused() {

@@ -51,7 +51,8 @@ impl DirectoryUpstream {
     /// One repository outside of any folder, bare or not: a seed.
     pub fn open_repository(directory: &Path, spool: &Path, context: &Context) -> Result<Box<dyn Asked>, UpstreamError> {
         let environment = Environment::isolated(directory.to_owned(), rustix::process::geteuid().as_raw());
-        open(directory, false, &environment, &Spool { directory: spool.to_owned() }, context)
+        let repository = Repository::open(directory, &environment, false).map_err(of_open)?;
+        ask(repository, "the repository", &Spool { directory: spool.to_owned() }, context)
     }
 
     fn directory_of(&self, path: &RepositoryPath) -> Result<PathBuf, UpstreamError> {
@@ -112,20 +113,20 @@ impl Upstream for DirectoryUpstream {
 
     fn ask(&self, path: &RepositoryPath, context: &Context) -> Result<Box<dyn Asked>, UpstreamError> {
         context.progress.enter(Phase::Asking);
-        open(&self.directory_of(path)?, true, &self.environment, &self.spool, context)
+        let repository = Repository::open(&self.directory_of(path)?, &self.environment, true).map_err(of_open)?;
+        ask(repository, "the upstream repository", &self.spool, context)
     }
 }
 
-fn open(
-    directory: &Path,
-    strict: bool,
-    environment: &Environment,
+/// `called` is what the repository is in messages.
+fn ask(
+    repository: Repository,
+    called: &str,
     spool: &Spool,
     context: &Context,
 ) -> Result<Box<dyn Asked>, UpstreamError> {
-    let repository = Repository::open(directory, environment, strict).map_err(of_open)?;
     if !repository.shallow().map_err(of_open)?.is_empty() {
-        return Err(super::shallow_upstream());
+        return Err(super::shallow(called));
     }
     let advertised = read_references(&repository)?;
     Ok(Box::new(AskedDirectory { repository, spool: spool.clone(), advertised, context: context.clone() }))
