@@ -23,7 +23,7 @@ pub fn run(arguments: &CheckConfig) -> ExitCode {
     };
     match Config::load(&text, &Overrides::default()) {
         Ok(config) => {
-            for warning in config.warnings() {
+            for warning in super::warnings(&config) {
                 complain(format_args!("{name}: warning: {warning}"));
             }
             say(format_args!("{name}: sound"));

@@ -6,6 +6,10 @@ mod serve;
 mod sync;
 mod upload_pack;
 
+use crate::{
+    config::{Config, Upstream},
+    upstream::DirectoryUpstream,
+};
 use clap::{Parser, Subcommand};
 use std::{
     fmt,
@@ -43,6 +47,15 @@ pub fn run() -> ExitCode {
         Command::UploadPack(arguments) => upload_pack::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
     }
+}
+
+/// What is allowed and deserves a word at the start, of the configuration and of what it points to.
+fn warnings(config: &Config) -> Vec<String> {
+    let doubt = match &config.upstream {
+        Upstream::Git { .. } => None,
+        Upstream::Directory(folder) => DirectoryUpstream::doubt(folder),
+    };
+    config.warnings().into_iter().chain(doubt).collect()
 }
 
 /// A line on standard output. That nobody can read it (a full disk, a reader that left) changes nothing of what was

@@ -104,7 +104,7 @@ pub fn run(arguments: &Serve) -> ExitCode {
         }
     };
     log_panics();
-    for warning in config.warnings() {
+    for warning in super::warnings(&config) {
         tracing::warn!("{warning}");
     }
     let code = match Server::start(config, &logging) {

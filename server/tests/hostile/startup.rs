@@ -1,7 +1,8 @@
 //! Machines and configurations on which the server can't run: an exit code, and words that say what to do.
 
-use crate::support::{Server, command, wait};
+use crate::support::{Server, command, repository, wait};
 use std::{
+    fs,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -49,6 +50,41 @@ os.execv(sys.argv[1], sys.argv[1:])
     assert_eq!(code, 78, "{said}");
     assert!(said.contains("io_uring is forbidden") && said.contains("seccomp"), "{said}");
     assert!(!said.contains("panic"), "{said}");
+}
+
+/// A folder from which nothing will come is said at the start, by both who read the configuration.
+#[test]
+fn an_upstream_folder_that_is_odd() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    repository(&path("bare.git"));
+    repository(&path("tree/.git"));
+    repository(&path("sound/team/app.git"));
+    fs::create_dir_all(path("empty/deep/er")).unwrap();
+    for (name, words) in [
+        ("bare.git", "is itself a repository"),
+        ("tree", "is itself a repository"),
+        ("empty", "holds no bare repository"),
+        ("absent", "No such file"),
+        ("sound", ""),
+    ] {
+        let config = path("heliostat.toml");
+        fs::write(&config, format!("[upstream]\nkind = \"directory\"\nurl = {:?}\n", path(name))).unwrap();
+        let mut check = Command::new(crate::support::PROGRAM);
+        check.arg("check-config").arg(&config);
+        let (code, said) = run(check);
+        let warned = said.contains("warning: the upstream folder") && said.contains(&path(name).display().to_string());
+        assert!(code == 0 && warned != words.is_empty() && said.contains(words), "{name}: {code} {said}");
+    }
+    for (name, words) in [("bare.git", "is itself a repository"), ("empty", "holds no bare repository"), ("sound", "")]
+    {
+        let own = TempDir::new().unwrap();
+        std::os::unix::fs::symlink(path(name), own.path().join("upstream")).unwrap();
+        let server = Server::on(own, &[], &[]);
+        let warned = server.log().contains("the upstream folder");
+        assert!(warned != words.is_empty() && server.log().contains(words), "{name}: {}", server.log());
+        server.lives_on();
+    }
 }
 
 #[test]

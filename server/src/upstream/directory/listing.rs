@@ -12,6 +12,7 @@ use heliostat_core::{
 use std::{
     collections::BTreeMap,
     fs, io,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
@@ -28,30 +29,21 @@ impl Listing {
     /// Walks `root`, which is canonical.
     pub(super) fn read(root: &Path, stop: &AtomicBool) -> Result<Self, UpstreamError> {
         let mut listing = Self::default();
-        let mut pending = vec![(root.to_owned(), 0)];
-        let mut entries_left = DIRECTORY_ENTRIES_MAX;
-        while let Some((folder, depth)) = pending.pop() {
-            let entries = match fs::read_dir(&folder) {
-                Ok(entries) => entries,
-                // The root must be there; what is below may go while we look.
-                Err(error) if depth > 0 && error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(unreadable(&folder, &error)),
-            };
-            for entry in entries {
-                if stop.load(Relaxed) {
-                    return Err(UpstreamError::Stopped);
-                }
-                entries_left =
-                    entries_left.checked_sub(1).ok_or(UpstreamError::TooLarge("entries of the upstream's folder"))?;
-                let entry = entry.map_err(|error| unreadable(&folder, &error))?;
-                match Found::at(root, entry.path()) {
-                    Found::Repository(directory) => listing.add(root, &entry.path(), directory),
-                    Found::Folder if depth + 1 < DIRECTORY_DEPTH_MAX => pending.push((entry.path(), depth + 1)),
-                    Found::Folder | Found::Nothing => {}
-                }
-            }
-        }
+        walk(root, stop, &mut |place, directory| {
+            listing.add(root, place, directory);
+            ControlFlow::Continue(())
+        })?;
         Ok(listing)
+    }
+
+    /// Whether there is no repository below `root`.
+    pub(super) fn is_empty(root: &Path) -> Result<bool, UpstreamError> {
+        let mut is_empty = true;
+        walk(root, &AtomicBool::new(false), &mut |_, _| {
+            is_empty = false;
+            ControlFlow::Break(())
+        })?;
+        Ok(is_empty)
     }
 
     /// Looks one path up on disk, component by component among the names that are there: request text is compared with
@@ -86,6 +78,42 @@ impl Listing {
             Err(_) => self.unnameable += 1,
         }
     }
+}
+
+/// Shows each repository below `root`: where it lies, and the directory that it is.
+fn walk(
+    root: &Path,
+    stop: &AtomicBool,
+    show: &mut dyn FnMut(&Path, PathBuf) -> ControlFlow<()>,
+) -> Result<(), UpstreamError> {
+    let mut pending = vec![(root.to_owned(), 0)];
+    let mut entries_left = DIRECTORY_ENTRIES_MAX;
+    while let Some((folder, depth)) = pending.pop() {
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            // The root must be there; what is below may go while we look.
+            Err(error) if depth > 0 && error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(unreadable(&folder, &error)),
+        };
+        for entry in entries {
+            if stop.load(Relaxed) {
+                return Err(UpstreamError::Stopped);
+            }
+            entries_left =
+                entries_left.checked_sub(1).ok_or(UpstreamError::TooLarge("entries of the upstream's folder"))?;
+            let entry = entry.map_err(|error| unreadable(&folder, &error))?;
+            match Found::at(root, entry.path()) {
+                Found::Repository(directory) => {
+                    if show(&entry.path(), directory).is_break() {
+                        return Ok(());
+                    }
+                }
+                Found::Folder if depth + 1 < DIRECTORY_DEPTH_MAX => pending.push((entry.path(), depth + 1)),
+                Found::Folder | Found::Nothing => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 enum Found {

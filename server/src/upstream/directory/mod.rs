@@ -48,6 +48,28 @@ impl DirectoryUpstream {
         Ok(Self { root, spool, environment, listing: ArcSwap::default() })
     }
 
+    /// What is odd about the folder `root` as an upstream, in words.
+    pub fn doubt(root: &Path) -> Option<String> {
+        let shown = root.display();
+        let canonical = match root.canonicalize() {
+            Ok(canonical) => canonical,
+            Err(error) => return Some(format!("the upstream folder {shown}: {error}")),
+        };
+        if listing::is_repository(&canonical) || listing::is_repository(&canonical.join(".git")) {
+            return Some(format!(
+                "the upstream folder {shown} is itself a repository, and only repositories below it are mirrored: name the \
+                 folder that holds it"
+            ));
+        }
+        match Listing::is_empty(&canonical) {
+            Ok(false) => None,
+            Ok(true) => {
+                Some(format!("the upstream folder {shown} holds no bare repository: there is nothing to mirror yet"))
+            }
+            Err(error) => Some(format!("the upstream folder {shown}: {error}")),
+        }
+    }
+
     /// One repository outside of any folder, bare or not: a seed.
     pub fn open_repository(directory: &Path, spool: &Path, context: &Context) -> Result<Box<dyn Asked>, UpstreamError> {
         let environment = Environment::isolated(directory.to_owned(), rustix::process::geteuid().as_raw());
