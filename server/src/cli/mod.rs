@@ -2,6 +2,7 @@
 
 mod check_config;
 mod demo;
+mod not_built;
 mod serve;
 mod sync;
 mod upload_pack;
@@ -32,6 +33,14 @@ enum Command {
     Sync(Box<sync::Sync>),
     UploadPack(upload_pack::UploadPack),
     Demo(demo::Demo),
+    #[command(hide = true)]
+    Vet(not_built::NotBuilt),
+    #[command(hide = true)]
+    Purge(not_built::NotBuilt),
+    #[command(hide = true)]
+    Status(not_built::NotBuilt),
+    #[command(hide = true)]
+    Farm(not_built::NotBuilt),
 }
 
 /// Parses the command line and runs what it names.
@@ -46,6 +55,10 @@ pub fn run() -> ExitCode {
         Command::Sync(arguments) => sync::run(&arguments),
         Command::UploadPack(arguments) => upload_pack::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Vet(arguments) => not_built::run("vet", &arguments),
+        Command::Purge(arguments) => not_built::run("purge", &arguments),
+        Command::Status(arguments) => not_built::run("status", &arguments),
+        Command::Farm(arguments) => not_built::run("farm", &arguments),
     }
 }
 

@@ -77,6 +77,12 @@ pub struct Serve {
     /// How many shards to run (default: one per core)
     #[arg(long, value_name = "N", env = "HELIOSTAT_CORES")]
     cores: Option<String>,
+    /// Not built yet
+    #[arg(long, hide = true, value_name = "ADDR", env = "HELIOSTAT_SSH_LISTEN")]
+    ssh_listen: Option<Option<String>>,
+    /// Not built yet
+    #[arg(long, hide = true, value_name = "MODE", env = "HELIOSTAT_FRESHNESS")]
+    freshness: Option<Option<String>>,
     /// How log lines look
     #[arg(long, value_name = "FORMAT", env = "HELIOSTAT_LOG_FORMAT", default_value = "human")]
     log_format: Format,
@@ -134,6 +140,10 @@ fn configuration(arguments: &Serve) -> Result<Config, ExitCode> {
         admin_listen: arguments.admin_listen.clone(),
         mirrors: arguments.mirrors.clone(),
         cores: arguments.cores.clone(),
+        not_built: [("--ssh-listen", arguments.ssh_listen.is_some()), ("--freshness", arguments.freshness.is_some())]
+            .into_iter()
+            .filter_map(|(flag, is_given)| is_given.then_some(flag))
+            .collect(),
     };
     Config::load(&text, &overrides).map_err(|mistakes| {
         for mistake in mistakes {

@@ -38,6 +38,9 @@ pub struct Sync {
     /// Take the bulk of one repository from a bundle or a repository on disk, and only the rest from the upstream
     #[arg(long, value_name = "BUNDLE|DIR")]
     from: Option<PathBuf>,
+    /// Not built yet
+    #[arg(long, hide = true)]
+    accept_mass_change: bool,
     /// The configuration file
     #[arg(long, value_name = "FILE", env = "HELIOSTAT_CONFIG")]
     config: Option<PathBuf>,
@@ -101,6 +104,7 @@ fn configuration(arguments: &Sync) -> Result<Config, Vec<String>> {
         data: arguments.data.clone(),
         admin_listen: arguments.admin_listen.clone(),
         mirrors: arguments.mirrors.clone(),
+        not_built: if arguments.accept_mass_change { vec!["--accept-mass-change"] } else { Vec::new() },
         ..Overrides::default()
     };
     if arguments.config.is_none() && overrides.mirrors.is_empty() {

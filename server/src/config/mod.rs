@@ -127,6 +127,8 @@ pub struct Overrides {
     pub mirrors: Vec<String>,
     /// `--cores`.
     pub cores: Option<String>,
+    /// Flags that were given and are not built: each is a mistake.
+    pub not_built: Vec<&'static str>,
 }
 
 /// Where a setting stands.

@@ -106,6 +106,7 @@ impl Taker<'_> {
 
 /// Puts file and overrides together. `None` if there is no usable upstream.
 pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mistake>) -> Option<Config> {
+    mistakes.extend(flags.not_built.iter().map(|flag| Mistake::new(Origin::Flag(flag), "not built yet")));
     let mut section = |name: &str| file.sections.remove(name).unwrap_or_default();
     let (node, http, admin, upstream, sync, store) =
         (section("node"), section("http"), section("admin"), section("upstream"), section("sync"), section("store"));

@@ -110,6 +110,50 @@ fn every_mistake_at_once() {
     }
 }
 
+/// What is planned and not built is refused in words, never accepted and ignored, and not promised by `--help`.
+#[test]
+fn what_is_not_built_yet() {
+    let folder = TempDir::new().unwrap();
+    let heliostat = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = Command::new(crate::support::PROGRAM);
+        command.args(arguments).envs(variables.iter().copied()).current_dir(folder.path());
+        run(command)
+    };
+    let serve = |more: &[&str], variables: &[(&str, &str)]| {
+        let given = ["serve", "--upstream", ".", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        heliostat(&[&given, more].concat(), variables)
+    };
+    for (name, (code, said)) in [
+        ("--ssh-listen", serve(&["--ssh-listen", "127.0.0.1:2222"], &[])),
+        ("--ssh-listen", serve(&["--ssh-listen=127.0.0.1:2222"], &[])),
+        ("--ssh-listen", serve(&["--ssh-listen"], &[])),
+        ("--ssh-listen", serve(&[], &[("HELIOSTAT_SSH_LISTEN", "127.0.0.1:2222")])),
+        ("--freshness", serve(&["--freshness", "lease"], &[])),
+        ("--freshness", serve(&[], &[("HELIOSTAT_FRESHNESS", "eventual")])),
+        ("--accept-mass-change", heliostat(&["sync", "--upstream", ".", "--accept-mass-change"], &[])),
+        ("heliostat vet", heliostat(&["vet", "--deep", "--json", "team/app.git"], &[])),
+        ("heliostat vet", heliostat(&["vet", "--help"], &[])),
+        ("heliostat purge", heliostat(&["purge", "team/app.git", "--unreachable"], &[])),
+        ("heliostat status", heliostat(&["status"], &[])),
+        ("heliostat status", heliostat(&["status", "--config", "x.toml"], &[])),
+        ("heliostat farm", heliostat(&["farm", "certificate", "--out", "x"], &[])),
+    ] {
+        assert!(code == 2 && said.contains(name) && said.contains("not built yet"), "{name}: {code} {said}");
+    }
+    // With all other mistakes, at once.
+    let (_, said) = serve(&["--freshness", "lease", "--cores", "0"], &[]);
+    assert!(said.contains("--freshness") && said.contains("--cores"), "{said}");
+    for arguments in [&["--help"][..], &["serve", "--help"], &["sync", "--help"]] {
+        let output = Command::new(crate::support::PROGRAM).args(arguments).output().unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && help.contains("Usage"), "{help}");
+        let words = ["ssh-listen", "freshness", "accept-mass-change", "vet", "purge", "farm", "not built", "Not built"];
+        for word in words {
+            assert!(!help.contains(word), "{arguments:?} names {word}: {help}");
+        }
+    }
+}
+
 /// The data directory's lock comes before everything that others can see: on the very ports of the first, the second
 /// fails for the lock, and it has not listened anywhere.
 #[test]
