@@ -10,12 +10,10 @@ pub const PKT_LINE_PAYLOAD_MAX: usize = PKT_LINE_BYTES_MAX - 4;
 pub const SIDE_BAND_64K_PAYLOAD_MAX: usize = PKT_LINE_BYTES_MAX - 5;
 /// Payload of one `side-band` frame (`gitprotocol-capabilities`: packets of up to 1000 bytes).
 pub const SIDE_BAND_PAYLOAD_MAX: usize = 1_000 - 5;
-/// Bytes of one request's body after inflation; git-http-backend buffers 10 MiB of negotiation by default
-/// (`http.maxRequestBuffer`). Larger: refuse.
-pub const REQUEST_BYTES_MAX: usize = 10 << 20;
-/// Bytes of one request on a connection, where nothing is buffered: room for as many wants and haves as are allowed.
-/// More: refuse.
-pub const DUPLEX_REQUEST_BYTES_MAX: usize = 64 << 20;
+/// Bytes of one request, over HTTP after inflation: room for as many wants, haves and shallow lines as are allowed. Stock
+/// Git's bound on the way is 10 MiB (`http.maxRequestBuffer`), which a mirror clone of 210,000 distinct tips exceeds:
+/// beyond `http.postBuffer` its client sends them uncompressed. Larger: refuse.
+pub const REQUEST_BYTES_MAX: usize = 64 << 20;
 /// Wants of one request. A mirror clone of a repository with 200,000 refs wants each distinct tip. More: refuse.
 pub const WANTS_MAX: usize = 1_000_000;
 /// Haves of one conversation. Git's client stops at 256 in vain, but a hostile one does not. More: refuse.
@@ -37,7 +35,8 @@ pub const DEEPEN_NOTS_MAX: usize = 1_024;
 pub const OBJECT_INFO_IDS_MAX: usize = 10_000;
 /// Walks that sort out which objects of one request no reference reaches, each ending at the first. More: refuse.
 pub const UNREACHABLE_MAX: usize = 16;
-/// Bytes of an answer that are gathered before they are handed to the driver, give or take one line.
+/// Bytes of a list of references that are gathered before they are handed to the driver, give or take one line. Sections
+/// that answer a request line by line are handed over whole: the request's bounds are theirs.
 pub const REPLY_BYTES_MAX: usize = 64 << 10;
 /// `ref-prefix` lines that are honoured before the rest is ignored and all refs are sent, as stock Git does.
 pub const REF_PREFIXES_MAX: usize = 65_536;
@@ -125,7 +124,9 @@ const _: () = assert!(PKT_LINE_PAYLOAD_MAX + 4 == PKT_LINE_BYTES_MAX);
 const _: () = assert!(SIDE_BAND_64K_PAYLOAD_MAX < PKT_LINE_PAYLOAD_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX > PKT_LINE_BYTES_MAX);
 const _: () = assert!(
-    DUPLEX_REQUEST_BYTES_MAX > (WANTS_MAX + HAVES_MAX) * "0032want 0123456789abcdef0123456789abcdef01234567\n".len()
+    REQUEST_BYTES_MAX
+        >= (WANTS_MAX + HAVES_MAX) * "0032want 0123456789abcdef0123456789abcdef01234567\n".len()
+            + CLIENT_SHALLOWS_MAX * "0035shallow 0123456789abcdef0123456789abcdef01234567\n".len()
 );
 
 // Reading any repository on disk (`repository/`).
@@ -193,7 +194,9 @@ pub const SYNC_WAITING_MAX: usize = 65_536;
 pub const SYNC_UNKNOWN_MAX: usize = 4_096;
 const _: () = assert!(HTTP_HEAD_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(HTTP_CONNECTIONS_PER_ADDRESS_MAX < HTTP_CONNECTIONS_MAX);
-const _: () = assert!(REQUEST_BYTES_IN_FLIGHT_MAX > REQUEST_BYTES_MAX as u64);
+// A few of the largest at once.
+const _: () = assert!(REQUEST_BYTES_IN_FLIGHT_MAX >= 4 * REQUEST_BYTES_MAX as u64);
+const _: () = assert!(HTTP_DISCARD_BYTES_MAX >= REQUEST_BYTES_MAX);
 const _: () = assert!(PLANS_WAITING_PER_REPOSITORY_MAX < PLANS_WAITING_MAX);
 const _: () = assert!(ANSWER_BUFFER_BYTES >= PKT_LINE_BYTES_MAX);
 

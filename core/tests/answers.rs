@@ -7,6 +7,7 @@ mod stock;
 use heliostat_core::{
     ObjectId,
     graph::{Boundary, Deepen, Filter, Graph, Query},
+    limits::{HAVE_TREES_MAX, SPOOL_MEMORY_BYTES_MAX},
     pack::{Encoding, Framing},
 };
 use heliostat_testrepo::Spec;
@@ -341,4 +342,58 @@ proptest! {
             }
         }
     }
+}
+
+/// Of more haves than are looked into, only the newest spare the client what their trees hold; what the others hold
+/// travels again, and the pack is whole.
+#[test]
+fn not_every_have_is_looked_into() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = folder.path().join("r.git");
+    let commit = |name: &str, files: &[usize]| {
+        let files: String = files.iter().map(|n| format!("M 100644 inline f{n}\ndata <<E\nfile {n}\nE\n")).collect();
+        format!("commit refs/heads/{name}\ncommitter C <c@example.com> 1600000000 +0000\ndata 0\n{files}\n")
+    };
+    let count = HAVE_TREES_MAX + 2;
+    let mut stream: String = (0..count).map(|n| commit(&format!("h{n}"), &[n])).collect();
+    stream += &commit("wanted", &[0, HAVE_TREES_MAX - 1, HAVE_TREES_MAX, count]);
+    stock::import(&repository, &(stream + "done\n"));
+    let served = Served::new(folder, repository);
+    let names: Vec<_> = (0..count).map(|n| format!("h{n}")).collect();
+    let haves = served.git(&[&["rev-parse"], &names.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
+    let query = Query {
+        wants: vec![rev(&served.repository, "wanted")],
+        haves: haves.lines().map(id).collect(),
+        ..Query::default()
+    };
+    let answer = served.check(&query, THIN);
+    let sent = |n: usize| answer.ids.contains(&rev(&served.repository, &format!("wanted:f{n}")));
+    assert_eq!([0, HAVE_TREES_MAX - 1, HAVE_TREES_MAX, count].map(sent), [false, false, true, true]);
+}
+
+/// What has to be encoded anew stays in memory up to a point, and then goes to a file; the pack is the same.
+#[test]
+fn what_outgrows_memory_is_spooled() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = folder.path().join("r.git");
+    git(folder.path(), &["init", "-q", "--bare", "-b", "main", "r.git"]);
+    let mut entries = String::new();
+    for number in 0..6u32 {
+        // Half of them would fit.
+        let bytes: Vec<u8> = (0..SPOOL_MEMORY_BYTES_MAX as u32 / 12)
+            .flat_map(|at| (at ^ number << 24).wrapping_mul(0x9e37_79b9).rotate_left(at % 31).to_le_bytes())
+            .collect();
+        let blob = stock::git_with(&repository, &["hash-object", "-w", "--stdin"], &bytes);
+        entries += &format!("100644 blob {}\tf{number}\n", String::from_utf8(blob).unwrap().trim());
+    }
+    let tree = stock::git_with(&repository, &["mktree"], entries.as_bytes());
+    let tree = String::from_utf8(tree).unwrap();
+    let served = Served::new(folder, repository);
+    let wanted = id(tree.trim());
+    let answer = served.check(&Query { wants: vec![wanted], ..Query::default() }, FULL);
+    assert!(answer.plan.spool.is_some() && answer.plan.inline.len() <= SPOOL_MEMORY_BYTES_MAX + 1_000);
+    assert_eq!(answer.ids.len(), 7);
+    let few = served.git(&["ls-tree", "--object-only", tree.trim()]);
+    let wants: Vec<_> = few.lines().take(2).map(id).collect();
+    assert!(served.check(&Query { wants, ..Query::default() }, FULL).plan.spool.is_none());
 }

@@ -84,12 +84,10 @@ impl Demand {
             let Some(id) = expand_ref(view.refs, name) else {
                 return refused(format!("git upload-pack: ambiguous deepen-not: {}", quoted(line)));
             };
-            if !self.not.contains(&id) {
-                if self.not.len() == DEEPEN_NOTS_MAX {
-                    return refused("upload-pack: too many deepen-not");
-                }
-                self.not.push(id);
+            if self.not.len() == DEEPEN_NOTS_MAX {
+                return refused("upload-pack: too many deepen-not");
             }
+            self.not.push(id);
         } else {
             return Ok(false);
         }
@@ -102,6 +100,9 @@ impl Demand {
         };
         // The client may be shallow at commits that never were here.
         let Some(number) = view.objects.number(&id) else { return Ok(()) };
+        if self.shallows.contains(&id) {
+            return Ok(());
+        }
         if view.objects.header(number, &mut self.reader).map_err(unreadable)?.0 != Kind::Commit {
             return refused(format!("invalid shallow object {id}"));
         }

@@ -26,6 +26,7 @@ use crate::{
     refs::{Head, RefTable},
 };
 use bstr::BString;
+use std::collections::HashSet;
 
 /// The arguments as far as they have been read.
 #[derive(Default)]
@@ -36,6 +37,7 @@ pub(super) struct Fetch {
     done: bool,
     wait_for_done: bool,
     wanted_refs: Vec<(BString, ObjectId)>,
+    wanted_names: HashSet<BString>,
 }
 
 impl Fetch {
@@ -84,7 +86,7 @@ impl Fetch {
         let Some(id) = value_of(view.refs, name) else {
             return refused(format!("unknown ref {}", quoted(name)));
         };
-        if self.wanted_refs.iter().any(|(wanted, _)| wanted == name) {
+        if !self.wanted_names.insert(name.into()) {
             return refused(format!("duplicate want-ref {}", quoted(name)));
         }
         self.wanted_refs.push((name.into(), id));

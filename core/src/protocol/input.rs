@@ -3,11 +3,12 @@
 use super::refusal::{Refused, quoted, refused};
 use crate::{
     fault::Fault,
+    limits::REQUEST_BYTES_MAX,
     wire::pktline::{Decoded, Packet, decode},
 };
 
 /// Bytes of a connection, counted per request.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Input {
     buffer: Vec<u8>,
     /// What is before it has been read.
@@ -17,7 +18,6 @@ pub(super) struct Input {
     /// More than a request may have has arrived, and was dropped.
     overflowing: bool,
     finished: bool,
-    request_bytes_max: usize,
 }
 
 /// What comes next.
@@ -32,19 +32,8 @@ pub(super) enum Next<'a> {
 }
 
 impl Input {
-    pub fn new(request_bytes_max: usize) -> Self {
-        Self {
-            buffer: Vec::new(),
-            position: 0,
-            request_bytes: 0,
-            overflowing: false,
-            finished: false,
-            request_bytes_max,
-        }
-    }
-
     pub fn receive(&mut self, bytes: &[u8]) {
-        if self.overflowing || self.request_bytes + bytes.len() > self.request_bytes_max {
+        if self.overflowing || self.request_bytes + bytes.len() > REQUEST_BYTES_MAX {
             self.overflowing = true;
             return;
         }
@@ -118,7 +107,6 @@ pub(super) fn line_of(payload: &[u8]) -> Refused<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::REQUEST_BYTES_MAX;
 
     #[test]
     fn lines_lose_their_newline_and_what_follows_a_nul() {
@@ -130,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_request_is_refused_when_it_grows_too_large() {
-        let mut input = Input::new(REQUEST_BYTES_MAX);
+        let mut input = Input::default();
         let packet = [b"fff0", vec![b'x'; 65_516].as_slice()].concat();
         for _ in 0..REQUEST_BYTES_MAX / packet.len() {
             input.receive(&packet);
@@ -144,7 +132,7 @@ mod tests {
 
     #[test]
     fn requests_on_one_connection_are_counted_apart() {
-        let mut input = Input::new(REQUEST_BYTES_MAX);
+        let mut input = Input::default();
         let packet = [b"fff0", vec![b'x'; 65_516].as_slice()].concat();
         for _ in 0..2 * REQUEST_BYTES_MAX / packet.len() {
             input.receive(&packet);

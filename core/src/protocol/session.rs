@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     fault::Fault,
-    limits::{DUPLEX_REQUEST_BYTES_MAX, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, REQUESTS_MAX},
+    limits::{REPLY_BYTES_MAX, REQUESTS_MAX},
     pack::Framing,
     wire::{
         pktline::Packet,
@@ -74,22 +74,11 @@ enum Progress {
 impl Session {
     /// A session at its beginning.
     pub fn new(version: Version, phase: Phase) -> Self {
-        let request_bytes_max = match phase {
-            Phase::Duplex => DUPLEX_REQUEST_BYTES_MAX,
-            Phase::Advertise | Phase::Stateless => REQUEST_BYTES_MAX,
-        };
-        Self {
-            version,
-            phase,
-            input: Input::new(request_bytes_max),
-            reply: Reply::default(),
-            state: State::Begin,
-            requests: 0,
-        }
+        Self { version, phase, input: Input::default(), reply: Reply::default(), state: State::Begin, requests: 0 }
     }
 
-    /// Takes bytes from the peer. What exceeds [`REQUEST_BYTES_MAX`]
-    /// ([`DUPLEX_REQUEST_BYTES_MAX`] on a connection) is dropped and the request refused.
+    /// Takes bytes from the peer. What exceeds [`REQUEST_BYTES_MAX`](crate::limits::REQUEST_BYTES_MAX) is dropped and the
+    /// request refused.
     pub fn receive(&mut self, bytes: &[u8]) {
         self.input.receive(bytes);
     }

@@ -5,7 +5,11 @@
 //! end, everything converges.
 
 use super::{BreakerPolicy, Effect, Policy, Random, Schedule, Ticket, Verdict};
-use crate::{fault::Fault, retry::Backoff};
+use crate::{
+    fault::Fault,
+    limits::{SYNC_UNKNOWN_MAX, SYNC_WAITING_MAX},
+    retry::Backoff,
+};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -379,4 +383,85 @@ fn a_repository_that_vanishes_stays_known_and_comes_back() {
     world.upstream.insert(path.clone(), 9);
     world.run(70 * MINUTE);
     assert_eq!(world.here[&path], 9);
+}
+
+/// Who is told what.
+type Answer = (Vec<Ticket>, Verdict);
+
+/// What a schedule has to do now: the paths to ask about, and the answers.
+fn effects(schedule: &mut Schedule, now: Duration) -> (Vec<Arc<str>>, Vec<Answer>) {
+    let (mut asks, mut answers) = (Vec::new(), Vec::new());
+    while let Some(effect) = schedule.poll(now) {
+        match effect {
+            Effect::Ask(path) => asks.push(path),
+            Effect::Answer { tickets, verdict, .. } => answers.push((tickets, verdict)),
+            Effect::Fetch(path) => panic!("{path} has not moved"),
+        }
+    }
+    (asks, answers)
+}
+
+fn refused(answers: &[Answer], ticket: Ticket, words: &str) -> bool {
+    matches!(answers, [(tickets, Verdict::Failed(fault))] if *tickets == [ticket] && fault.public == words)
+}
+
+#[test]
+fn too_many_callers_are_told_so_and_the_others_go_on_waiting() {
+    let (mut schedule, path): (_, Arc<str>) = (Schedule::new(policy(), 1), "team/app.git".into());
+    let many = SYNC_WAITING_MAX as Ticket;
+    schedule.know(SECOND, &path);
+    for ticket in 0..=many {
+        schedule.ask(SECOND, &path, ticket);
+    }
+    let (asks, answers) = effects(&mut schedule, SECOND);
+    assert_eq!(asks, std::slice::from_ref(&path));
+    assert!(refused(&answers, many, "too many callers wait for the upstream"), "{answers:?}");
+    schedule.finished(SECOND, &path, Verdict::Verified);
+    let (_, answers) = effects(&mut schedule, SECOND);
+    assert!(matches!(&answers[..], [(tickets, Verdict::Verified)] if tickets.len() == SYNC_WAITING_MAX));
+    schedule.ask(SECOND, &path, many + 1);
+    let (asks, answers) = effects(&mut schedule, SECOND);
+    assert!(asks == [path] && answers.is_empty(), "there is room again");
+}
+
+#[test]
+fn of_too_many_unknown_paths_the_oldest_is_forgotten() {
+    let rate = Policy { unknown_per_second: u32::MAX, unknown_burst: u32::MAX, refusal_ttl: 60 * MINUTE, ..policy() };
+    let mut schedule = Schedule::new(rate, 1);
+    let path = |number: usize| -> Arc<str> { format!("no/{number}.git").into() };
+    let mut ask = |number: usize| {
+        let now = Duration::from_millis(number as u64 + 1);
+        schedule.ask(now, &path(number % SYNC_UNKNOWN_MAX), 1);
+        let (asks, answers) = effects(&mut schedule, now);
+        for path in &asks {
+            schedule.finished(now, path, Verdict::Missing);
+        }
+        assert!(matches!(&[answers, effects(&mut schedule, now).1].concat()[..], [(_, Verdict::Missing)]));
+        !asks.is_empty()
+    };
+    assert!((0..SYNC_UNKNOWN_MAX).all(&mut ask), "each is new");
+    assert!(!(SYNC_UNKNOWN_MAX..2 * SYNC_UNKNOWN_MAX).any(&mut ask), "each is remembered");
+
+    // One more takes the place of the first; asked for again, that one takes the place of the second.
+    let now = 10 * SECOND;
+    for (number, is_new) in [(SYNC_UNKNOWN_MAX, true), (2, false), (0, true), (1, true), (3, false)] {
+        schedule.ask(now, &path(number), 1);
+        let (asks, _) = effects(&mut schedule, now);
+        assert_eq!(!asks.is_empty(), is_new, "{number}");
+        asks.iter().for_each(|path| schedule.finished(now, path, Verdict::Missing));
+        effects(&mut schedule, now);
+    }
+}
+
+#[test]
+fn too_many_unknown_paths_at_once_are_refused() {
+    let rate = Policy { unknown_per_second: u32::MAX, unknown_burst: u32::MAX, ..policy() };
+    let mut schedule = Schedule::new(rate, 1);
+    for number in 0..=SYNC_UNKNOWN_MAX {
+        schedule.ask(SECOND, &format!("no/{number}.git").into(), number as Ticket);
+    }
+    let (asks, answers) = effects(&mut schedule, SECOND);
+    assert_eq!(asks.len(), policy().asks, "the others wait for their turn");
+    let words = "too many repositories that are not mirrored yet are asked for";
+    assert!(refused(&answers, SYNC_UNKNOWN_MAX as Ticket, words), "{answers:?}");
 }

@@ -3,14 +3,14 @@
 use crate::{
     dialogue::{encode, run},
     fixture::Fixture,
-    stock::git,
+    stock::{git, id},
 };
 use heliostat_core::{
     limits::{
-        DEEPEN_NOTS_MAX, HAVES_MAX, NEGOTIATION_WALKS_MAX, OBJECT_INFO_IDS_MAX, REQUEST_BYTES_MAX, ROUNDS_MAX,
-        UNREACHABLE_MAX,
+        CLIENT_SHALLOWS_MAX, DEEPEN_NOTS_MAX, FILTER_PARTS_MAX, HAVES_MAX, NEGOTIATION_WALKS_MAX, OBJECT_INFO_IDS_MAX,
+        PKT_LINE_BYTES_MAX, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, REQUESTS_MAX, ROUNDS_MAX, UNREACHABLE_MAX, WANTS_MAX,
     },
-    protocol::{Phase, Policy, Version},
+    protocol::{Event, Phase, Policy, Session, Version},
     refs::{Head, Ref, RefName, RefTable},
 };
 
@@ -49,27 +49,125 @@ fn endless_lists_are_refused() {
     }
     let mut request = encode(&fixture.fill(fetch));
     request.extend(b"000ethin-pack\n".repeat(REQUEST_BYTES_MAX / 14));
-    check(&fixture, Version::V2, Phase::Stateless, &request, "upload-pack: request too large");
+    for phase in [Phase::Stateless, Phase::Duplex] {
+        check(&fixture, Version::V2, phase, &request, "upload-pack: request too large");
+    }
+}
+
+/// References `refs/heads/0`, `refs/heads/1`, and so on, each to an id of its own that need not be here.
+fn many_references(count: usize) -> RefTable {
+    let reference = |n: usize| Ref {
+        name: RefName::new(format!("refs/heads/{n}").as_bytes()).unwrap(),
+        id: id(&format!("{n:040x}")),
+        peeled: None,
+        symbolic: None,
+    };
+    RefTable::new((0..count).map(reference).collect(), Head::Absent)
+}
+
+/// By name, so that the objects need not be here; what is here or not is looked at for all of them at the end.
+#[test]
+fn endless_wants_are_refused() {
+    let mut fixture = Fixture::full();
+    fixture.refs = many_references(WANTS_MAX + 1);
+    let wants = |count| format!("command=fetch\n0001\n{}", lines(count, |n| format!("want-ref refs/heads/{n}")));
+    let request = encode(&wants(WANTS_MAX + 1));
+    assert!(request.len() <= REQUEST_BYTES_MAX);
+    check(&fixture, Version::V2, Phase::Stateless, &request, "upload-pack: too many wants");
+}
+
+/// Also when each is a commit that is here: what the client is shallow at elsewhere costs nothing.
+#[test]
+fn endless_shallow_lines_are_refused() {
+    let fixture = Fixture::bare_history(CLIENT_SHALLOWS_MAX + 1);
+    let commits = git(&fixture.path, &["rev-list", "--all"]);
+    let shallow: String = commits.lines().map(|commit| format!("shallow {commit}\n")).collect();
+    let tip = commits.lines().next().unwrap();
+    for (version, request) in [
+        (Version::V2, format!("command=fetch\n0001\nwant {tip}\n{shallow}")),
+        (Version::V0, format!("want {tip}\n{shallow}")),
+    ] {
+        check(&fixture, version, Phase::Stateless, &encode(&request), "upload-pack: too many shallow lines");
+    }
+    // One fewer, and as many again that are not here, and each twice, are not too many.
+    let known: Vec<_> = commits.lines().take(CLIENT_SHALLOWS_MAX).map(|commit| format!("shallow {commit}\n")).collect();
+    let unknown = lines(CLIENT_SHALLOWS_MAX, |n| format!("shallow {n:040x}"));
+    let request = format!("want {tip}\n{0}{unknown}{0}0000\ndone\n", known.concat());
+    let run = run(&fixture, &Policy::mirror("m"), Version::V0, Phase::Stateless, &encode(&request), usize::MAX);
+    assert_eq!(run.transcript.died, None);
+    assert_eq!(run.orders[0].query.client_shallow.len(), CLIENT_SHALLOWS_MAX);
+}
+
+#[test]
+fn a_connection_ends_after_so_many_requests() {
+    let fixture = Fixture::full();
+    let request = "command=ls-refs\n0001\nref-prefix nothing\n0000\n".repeat(REQUESTS_MAX + 1);
+    let run = run(&fixture, &Policy::mirror("m"), Version::V2, Phase::Duplex, &encode(&request), 1 << 20);
+    assert_eq!(run.transcript.died, None, "it just ends");
+    let answers = run.transcript.packets.iter().rev().take_while(|packet| *packet == "0000").count();
+    // One flush is that of the advertisement.
+    assert_eq!(answers, REQUESTS_MAX + 1);
+}
+
+#[test]
+fn endless_filters_are_refused() {
+    let fixture = Fixture::full();
+    let wide = |parts: usize| format!("combine:{}", vec!["blob:none"; parts].join("+"));
+    // One part, in as many more.
+    let deep = |levels: usize| {
+        (0..levels).fold("blob:none".to_owned(), |inner, _| {
+            format!("combine:{}", inner.replace('%', "%25").replace('+', "%2b"))
+        })
+    };
+    let request = |filter: &str| {
+        encode(&fixture.fill(&format!("command=fetch\n0001\nwant {{c12}}\nfilter {filter}\ndone\n0000")))
+    };
+    let expected = format!("more than {FILTER_PARTS_MAX} filters combined");
+    for filter in [wide(FILTER_PARTS_MAX), deep(FILTER_PARTS_MAX)] {
+        check(&fixture, Version::V2, Phase::Stateless, &request(&filter), &expected);
+    }
+    for filter in [wide(FILTER_PARTS_MAX - 1), deep(FILTER_PARTS_MAX - 1)] {
+        let run = run(&fixture, &Policy::mirror("m"), Version::V2, Phase::Stateless, &request(&filter), usize::MAX);
+        assert_eq!(run.transcript.died, None, "{filter}");
+    }
+}
+
+/// A driver never has to hold more of a list of references than it can send at once.
+#[test]
+fn lists_of_references_come_in_pieces() {
+    let mut fixture = Fixture::full();
+    fixture.refs = many_references(10_000);
+    let policy = Policy::mirror("m");
+    for (version, phase, input) in
+        [(Version::V0, Phase::Advertise, ""), (Version::V2, Phase::Stateless, "command=ls-refs\n0000")]
+    {
+        let mut session = Session::new(version, phase);
+        session.receive(&encode(input));
+        session.finish_input();
+        let mut pieces = Vec::new();
+        while let Event::Send(piece) = session.poll(&fixture.view(&policy)) {
+            pieces.push(piece.len());
+        }
+        assert!(pieces.len() > 5, "{version:?}: {pieces:?}");
+        assert!(pieces.iter().all(|piece| *piece < REPLY_BYTES_MAX + PKT_LINE_BYTES_MAX), "{version:?}: {pieces:?}");
+    }
 }
 
 #[test]
 fn many_boundaries_are_refused() {
     let mut fixture = Fixture::full();
-    let reference = |n: usize| Ref {
-        name: RefName::new(format!("refs/heads/{n}").as_bytes()).unwrap(),
-        id: heliostat_core::ObjectId::from_hex(format!("{n:040x}").as_bytes()).unwrap(),
-        peeled: None,
-        symbolic: None,
-    };
-    fixture.refs = RefTable::new((0..=DEEPEN_NOTS_MAX).map(reference).collect(), Head::Absent);
-    let request = format!("want {{c12}}\n{}", lines(DEEPEN_NOTS_MAX + 1, |n| format!("deepen-not {n}")));
-    check(
-        &fixture,
-        Version::V0,
-        Phase::Stateless,
-        &encode(&fixture.fill(&request)),
-        "upload-pack: too many deepen-not",
-    );
+    fixture.refs = many_references(DEEPEN_NOTS_MAX + 1);
+    // Named once or again and again.
+    for name in [(|n| n) as fn(usize) -> usize, |_| 7] {
+        let request = format!("want {{c12}}\n{}", lines(DEEPEN_NOTS_MAX + 1, |n| format!("deepen-not {}", name(n))));
+        check(
+            &fixture,
+            Version::V0,
+            Phase::Stateless,
+            &encode(&fixture.fill(&request)),
+            "upload-pack: too many deepen-not",
+        );
+    }
 }
 
 #[test]

@@ -99,6 +99,22 @@ impl Fixture {
         Self::open(root, path)
     }
 
+    /// One long branch of commits without files.
+    pub fn bare_history(commits: usize) -> Self {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("bare.git");
+        let mut stream = String::new();
+        for n in 0..commits {
+            let _ = write!(
+                stream,
+                "commit refs/heads/main\ncommitter C <c@example.com> {} +0000\ndata 0\n\n",
+                1_600_000_000 + n
+            );
+        }
+        import(&path, &(stream + "done\n"));
+        Self::open(root, path)
+    }
+
     /// As [`Fixture::full`] with `HEAD` naming a commit.
     pub fn detached() -> Self {
         let mut fixture = Self::full();

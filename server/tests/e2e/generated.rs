@@ -156,3 +156,37 @@ fn a_fleet_at_once() {
     report.finish();
     assert!(server.stop().success());
 }
+
+/// A mirror clone wants each distinct tip, in a request larger than `git http-backend` takes with its defaults.
+#[test]
+fn a_mirror_clone_of_220_000_tips() {
+    const TIPS: usize = 220_000;
+    let sandbox = Sandbox::new();
+    let git = Git::new(&sandbox);
+    let folder = sandbox.folder("upstream").join("tips.git");
+    git.text(sandbox.path(), &["init", "-q", "--bare", &folder.display().to_string()]);
+    let mut stream: String = (1..=TIPS).map(|n| format!("blob\nmark :{n}\ndata 7\n{n:07}\n")).collect();
+    stream += "commit refs/heads/main\ncommitter A <a@example.com> 1600000000 +0000\ndata 0\n\n";
+    let marks = sandbox.path().join("marks");
+    let export = format!("--export-marks={}", marks.display());
+    let finished = git.run_with(&folder, &["fast-import", "--quiet", &export], stream.as_bytes());
+    assert!(finished.status.success(), "{}", finished.stderr);
+    let main = git.text(&folder, &["rev-parse", "main"]);
+    let mut packed = format!("# pack-refs with: peeled fully-peeled sorted \n{main} refs/heads/main\n");
+    for line in std::fs::read_to_string(marks).unwrap().lines() {
+        let (mark, id) = line.split_once(' ').unwrap();
+        packed += &format!("{id} refs/tips/{:0>7}\n", &mark[1..]);
+    }
+    let (head, mut lines) =
+        packed.split_once('\n').map(|(head, rest)| (head, rest.lines().collect::<Vec<_>>())).unwrap();
+    lines.sort_unstable_by_key(|line| &line[41..]);
+    std::fs::write(folder.join("packed-refs"), format!("{head}\n{}\n", lines.join("\n"))).unwrap();
+    std::fs::remove_file(folder.join("refs/heads/main")).unwrap();
+
+    let upstream = folder.parent().unwrap().display().to_string();
+    let mut server = Heliostat::start(&sandbox.folder("heliostat"), &upstream, &[]);
+    let ours = clone(&git, &sandbox, &format!("{}/tips.git", server.url()), &["--mirror"]).unwrap();
+    let theirs = clone(&git, &sandbox, &format!("file://{}", folder.display()), &["--mirror"]).unwrap();
+    sound_and_same(&git, &ours, &theirs).unwrap();
+    assert!(server.stop().success());
+}

@@ -2,6 +2,7 @@
 
 use crate::support::{LS_REFS, Server, answers, post, status};
 use flate2::{Compression, write::GzEncoder};
+use heliostat_core::limits::REQUEST_BYTES_MAX;
 use std::io::Write;
 
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
@@ -159,7 +160,7 @@ fn cut_short() {
 fn too_long_in_earnest() {
     let server = Server::start();
     let line = b"0032have 0123456789012345678901234567890123456789\n";
-    let haves = line.repeat((11 << 20) / line.len());
+    let haves = line.repeat(REQUEST_BYTES_MAX / line.len() + 1);
     let text = server.exchange(post(CHUNKED, &chunks(&haves)));
     assert_eq!((status(&text), answers(&text)), (413, 1), "{text}");
     server.lives_on();

@@ -1,15 +1,24 @@
-//! More connections than there is room for, and a process without descriptors.
+//! More connections than there is room for, a process without descriptors, and more bytes than anybody may send.
 
-use crate::support::{Peer, Server, status};
-use std::{fs, thread::sleep, time::Duration};
+use crate::support::{LS_REFS, Peer, Server, answers, post, status};
+use heliostat_core::limits::{
+    DESCRIPTORS_RESERVED, HTTP_DISCARD_BYTES_MAX, HTTP_DISCARD_TIME, HTTP_PIPELINE_BYTES_MAX,
+    REQUEST_BYTES_IN_FLIGHT_MAX, REQUEST_BYTES_MAX,
+};
+use std::{
+    fs,
+    io::{ErrorKind, Write},
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
-/// Descriptors that are kept back (`limits::DESCRIPTORS_RESERVED`).
-const RESERVED: u64 = 512;
+/// What the kernels may hold of one connection, on both sides, generously.
+const KERNEL_BYTES: usize = 32 << 20;
 
 #[test]
 fn a_full_server_says_so() {
     // Room for 40 connections, of which one address may have half.
-    let limit = format!("--nofile={0}:{0}", RESERVED + 40);
+    let limit = format!("--nofile={0}:{0}", DESCRIPTORS_RESERVED + 40);
     let server = Server::with(&["prlimit", &limit], &[]);
     let mut held: Vec<Peer> = (0..20).map(|_| server.peer()).collect();
     for peer in &mut held {
@@ -71,4 +80,87 @@ fn out_of_descriptors() {
         sleep(Duration::from_millis(20));
     }
     panic!("it does not recover:\n{}", server.log());
+}
+
+/// Bodies that are held together, all connections' added up, and no more: who comes then is told to come again.
+#[test]
+fn request_bytes_in_flight() {
+    let server = Server::start();
+    let ls_refs = post(&format!("Connection: close\r\nContent-Length: {}\r\n", LS_REFS.len()), LS_REFS);
+    assert_eq!(status(&server.exchange(&ls_refs)), 200);
+    let before = server.memory_peak();
+    // Each sends all that a body may have, and not its last chunk.
+    let count = REQUEST_BYTES_IN_FLIGHT_MAX as usize / REQUEST_BYTES_MAX;
+    let piece = vec![b'x'; 1 << 20];
+    let mut held: Vec<_> = (0..count).map(|_| server.peer()).collect();
+    for peer in &mut held {
+        peer.send(post("Transfer-Encoding: chunked\r\n", b""));
+        for _ in 0..REQUEST_BYTES_MAX / piece.len() {
+            peer.send(format!("{:x}\r\n", piece.len()));
+            peer.send(&piece);
+            peer.send("\r\n");
+        }
+    }
+    let until = |expected: u16| {
+        let began = Instant::now();
+        loop {
+            let text = server.exchange(&ls_refs);
+            if status(&text) == expected {
+                return text;
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "never {expected}: {text}");
+            sleep(Duration::from_millis(20));
+        }
+    };
+    let text = until(503);
+    assert!(text.contains("\r\nRetry-After: 5\r\n") && text.contains("Connection: close"), "{text}");
+    let grown = server.memory_peak().saturating_sub(before);
+    // A buffer that grows is moved: for a moment there are two of it.
+    assert!(grown < 3 * REQUEST_BYTES_IN_FLIGHT_MAX, "{} MiB", grown >> 20);
+    drop(held);
+    until(200);
+    server.lives_on();
+}
+
+/// Sends `bytes` as long as the other side takes them; how many it took.
+fn send_until_refused(peer: &mut Peer, bytes_max: usize, patience: Duration) -> usize {
+    let piece = vec![b'x'; 64 << 10];
+    peer.stream.set_nonblocking(true).unwrap();
+    let (mut sent, mut since) = (0, Instant::now());
+    while sent < bytes_max && since.elapsed() < patience {
+        match peer.stream.write(&piece) {
+            Ok(count) => (sent, since) = (sent + count, Instant::now()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => sleep(Duration::from_millis(1)),
+            Err(_) => break,
+        }
+    }
+    peer.stream.set_nonblocking(false).unwrap();
+    sent
+}
+
+/// Of a refused request's body so much is thrown away that the refusal arrives, and not more, nor for longer.
+#[test]
+fn a_refused_body_is_not_read_for_ever() {
+    let server = Server::start();
+    let body: usize = 1 << 30;
+    let head = format!("POST /nowhere HTTP/1.1\r\nHost: h\r\nContent-Length: {body}\r\n\r\n");
+    let mut peer = server.peer();
+    peer.send(&head);
+    let sent = send_until_refused(&mut peer, body, Duration::from_secs(60));
+    assert!((HTTP_DISCARD_BYTES_MAX..HTTP_DISCARD_BYTES_MAX + KERNEL_BYTES).contains(&sent), "{sent} bytes");
+
+    // One that is slow about it reads its refusal, and the end.
+    let mut peer = server.peer();
+    peer.send(&head);
+    let began = Instant::now();
+    let text = peer.read_to_end();
+    assert_eq!((status(&text), answers(&text)), (404, 1), "{text}");
+    let mut sent = 0;
+    while peer.stream.write_all(b"x").is_ok() {
+        sent += 1;
+        assert!(began.elapsed() < 4 * HTTP_DISCARD_TIME, "{sent} bytes, and still taken");
+        sleep(Duration::from_millis(50));
+    }
+    assert!(began.elapsed() >= HTTP_DISCARD_TIME, "{:?}", began.elapsed());
+    server.lives_on();
 }

@@ -1,6 +1,7 @@
 //! Peers that take their time: heads, bodies, silence, and answers that nobody reads.
 
 use crate::support::{Server, answers, noise, post, repository_with, status};
+use heliostat_core::limits::HTTP_IDLE_TIME;
 use std::{
     io::Read,
     thread::sleep,
@@ -102,5 +103,25 @@ fn readers_that_do_not_read() {
         assert!(taken.starts_with(b"HTTP/1.1 200") && !taken.ends_with(b"0\r\n\r\n"));
         assert!(taken.len() < 48 << 20);
     }
+    server.lives_on();
+}
+
+/// A connection is kept open for its next request, for so long.
+#[test]
+fn idle_connections() {
+    let server = Server::start();
+    let mut peer = server.peer();
+    for _ in 0..2 {
+        peer.send("GET /status HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(peer.answer().0, 200);
+    }
+    let began = Instant::now();
+    peer.stream.set_read_timeout(Some(2 * HTTP_IDLE_TIME)).unwrap();
+    assert_eq!(peer.read_to_end(), "");
+    let took = began.elapsed();
+    assert!(
+        (HTTP_IDLE_TIME - Duration::from_secs(1)..HTTP_IDLE_TIME + Duration::from_secs(15)).contains(&took),
+        "{took:?}"
+    );
     server.lives_on();
 }
