@@ -78,6 +78,19 @@ pub struct View<'a> {
     pub stop: &'a AtomicBool,
 }
 
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Which references there are.
+    References,
+    /// Objects, in a pack: a fetch in any version.
+    Pack,
+    /// What objects are like.
+    ObjectInfo,
+    /// Nothing, or nothing that there is.
+    Nothing,
+}
+
 /// A pack that the client shall get now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackOrder {

@@ -7,7 +7,7 @@
 //! A stateless request begins behind the advertisement; [`Phase::Advertise`] ends with it.
 
 use super::{
-    Event, PackOrder, Phase, Version, View,
+    Asked, Event, PackOrder, Phase, Version, View,
     input::{Input, Next},
     listing::{self, Listing},
     negotiation::{Negotiation, Then},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     fault::Fault,
-    limits::{REPLY_BYTES_MAX, REQUESTS_MAX},
+    limits::{REPLY_BYTES_MAX, REQUESTS_MAX, SHARD_REQUEST_BYTES_MAX},
     pack::Framing,
     wire::{
         pktline::Packet,
@@ -88,26 +88,38 @@ impl Session {
         self.input.finish();
     }
 
-    /// Whether answering what has been received so far may walk history or order a pack, so that it belongs on a worker.
-    /// `Some(false)`: references or a few object headers answer it. `None`: more input is needed to tell.
-    pub fn needs_planning(&self) -> Option<bool> {
+    /// What is asked for, as far as it has been received. `None`: more input is needed to tell.
+    pub fn asked(&self) -> Option<Asked> {
+        let nothing_more = || self.input.is_finished().then_some(Asked::Nothing);
         match &self.state {
-            State::Begin if self.phase != Phase::Stateless => Some(false),
-            State::Begin | State::Keys(_) if self.version == Version::V2 => match Peek::command(self.input.rest()) {
-                None if self.input.is_finished() => Some(false),
-                command => command,
-            },
-            State::Keys(_) | State::Advertising(_) | State::Listing(_) | State::Ended(_) => Some(false),
-            State::Arguments(command) => Some(matches!(command, Command::Fetch(_))),
+            State::Begin if self.phase != Phase::Stateless => Some(Asked::References),
+            State::Begin | State::Keys(_) if self.version == Version::V2 => {
+                Peek::command(self.input.rest()).or_else(nothing_more)
+            }
             State::Begin | State::Needs(_) | State::Negotiating { .. } => {
                 if self.input.rest().is_empty() {
-                    self.input.is_finished().then_some(false)
+                    nothing_more()
                 } else {
-                    Some(true)
+                    Some(Asked::Pack)
                 }
             }
-            State::Ordered(_) | State::Sending { .. } => Some(true),
+            State::Arguments(Command::Fetch(_)) | State::Ordered(_) | State::Sending { .. } => Some(Asked::Pack),
+            State::Arguments(Command::ObjectInfo(_)) => Some(Asked::ObjectInfo),
+            State::Arguments(Command::LsRefs(_)) | State::Advertising(_) | State::Listing(_) => Some(Asked::References),
+            State::Keys(_) | State::Ended(_) => Some(Asked::Nothing),
         }
+    }
+
+    /// Whether answering what has been received so far may take long: it walks history, orders a pack, or is a long
+    /// request to read, so that it belongs on a worker. `None`: more input is needed to tell.
+    pub fn needs_planning(&self) -> Option<bool> {
+        if self.input.rest().len() > SHARD_REQUEST_BYTES_MAX {
+            return Some(true);
+        }
+        Some(match self.asked()? {
+            Asked::Pack | Asked::ObjectInfo => true,
+            Asked::References | Asked::Nothing => false,
+        })
     }
 
     /// What to do next. From a request's first byte to the end of its answer, every call must get the same view.

@@ -6,7 +6,8 @@ use crate::{
 };
 use heliostat_core::{
     fault::Fault,
-    protocol::{Event, Phase, Policy, Session, Version},
+    limits::SHARD_REQUEST_BYTES_MAX,
+    protocol::{Asked, Event, Phase, Policy, Session, Version},
 };
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -275,24 +276,60 @@ fn a_parked_fetch_is_kept_awake_only_where_there_is_room() {
 
 #[test]
 fn who_must_plan_is_known_before_the_answer() {
-    let planning = |version, phase, input: &str| {
+    let looked_at = |version, phase, input: &str| {
         let mut session = Session::new(version, phase);
         session.receive(&encode(&FIXTURE.fill(input)));
-        session.needs_planning()
+        (session.asked(), session.needs_planning())
     };
-    for (version, phase, input, expected) in [
-        (Version::V2, Phase::Advertise, "", Some(false)),
-        (Version::V0, Phase::Advertise, "", Some(false)),
-        (Version::V2, Phase::Duplex, "", Some(false)),
-        (Version::V2, Phase::Stateless, "", None),
-        (Version::V2, Phase::Stateless, "agent=git/x", None),
-        (Version::V2, Phase::Stateless, "agent=git/x\ncommand=fetch", Some(true)),
-        (Version::V2, Phase::Stateless, "command=ls-refs", Some(false)),
-        (Version::V2, Phase::Stateless, "0000", Some(false)),
-        (Version::V2, Phase::Stateless, "raw:xxxx", Some(false)),
-        (Version::V0, Phase::Stateless, "", None),
-        (Version::V0, Phase::Stateless, "want {c12}", Some(true)),
+    let long = |before: &str, line: &str, after: &str| {
+        let lines = SHARD_REQUEST_BYTES_MAX / (line.len() + 5) + 1;
+        format!("{before}{}{after}", format!("{line}\n").repeat(lines))
+    };
+    for (version, phase, input, asked, planning) in [
+        (Version::V2, Phase::Advertise, "", Some(Asked::References), Some(false)),
+        (Version::V0, Phase::Advertise, "", Some(Asked::References), Some(false)),
+        (Version::V2, Phase::Duplex, "", Some(Asked::References), Some(false)),
+        (Version::V2, Phase::Stateless, "", None, None),
+        (Version::V2, Phase::Stateless, "agent=git/x", None, None),
+        (Version::V2, Phase::Stateless, "agent=git/x\ncommand=fetch", Some(Asked::Pack), Some(true)),
+        (Version::V2, Phase::Stateless, "command=object-info", Some(Asked::ObjectInfo), Some(true)),
+        (Version::V2, Phase::Stateless, "command=ls-refs", Some(Asked::References), Some(false)),
+        (Version::V2, Phase::Stateless, "command=no-such", Some(Asked::Nothing), Some(false)),
+        (Version::V2, Phase::Stateless, "0000", Some(Asked::Nothing), Some(false)),
+        (Version::V2, Phase::Stateless, "raw:xxxx", Some(Asked::Nothing), Some(false)),
+        (Version::V0, Phase::Stateless, "", None, None),
+        (Version::V0, Phase::Stateless, "want {c12}", Some(Asked::Pack), Some(true)),
+        // Reading it takes long, whatever it is.
+        (
+            Version::V2,
+            Phase::Stateless,
+            &long("command=ls-refs\n0001\n", "ref-prefix refs/heads/x", "0000"),
+            Some(Asked::References),
+            Some(true),
+        ),
+        (
+            Version::V2,
+            Phase::Stateless,
+            &long("", "agent=git/x", "command=fetch\n"),
+            Some(Asked::References),
+            Some(true),
+        ),
     ] {
-        assert_eq!(planning(version, phase, input), expected, "{version:?} {phase:?} {input:?}");
+        assert_eq!(looked_at(version, phase, input), (asked, planning), "{version:?} {phase:?} {input:.60?}");
+    }
+}
+
+/// A long request is looked at where it begins: what decides whether it can be kept awake stands there.
+#[test]
+fn a_long_fetch_is_kept_awake_as_a_short_one() {
+    let wants = "want {c12}\n".repeat(SHARD_REQUEST_BYTES_MAX / 50 + 1);
+    for (request, room) in [
+        (format!("command=fetch\n0001\nsideband-all\n{wants}done\n0000"), true),
+        (format!("command=fetch\n0001\n{wants}done\n0000"), false),
+        (format!("command=ls-refs\n0001\nsideband-all\n{wants}0000"), false),
+    ] {
+        let mut session = Session::new(Version::V2, Phase::Stateless);
+        session.receive(&encode(&FIXTURE.fill(&request)));
+        assert_eq!(session.keep_alive().is_some(), room, "{request:.60}");
     }
 }

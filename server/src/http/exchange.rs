@@ -321,6 +321,11 @@ impl Answer<'_, '_> {
         &mut self.exchange.record
     }
 
+    /// As [`Exchange::let_go_of_body`].
+    pub fn let_go_of_body(&mut self) {
+        self.exchange.let_go_of_body();
+    }
+
     /// The shard that accepted the connection.
     pub fn shard(&self) -> &Rc<Shard> {
         self.exchange.shard

@@ -1,5 +1,7 @@
 //! A fetch as it travels: from the accepting shard to the owner, to a worker, and back as messages.
 
+use crate::shard::task;
+use futures_lite::FutureExt;
 use heliostat_core::{
     fault::Fault,
     pack::{Framing, Plan},
@@ -7,11 +9,14 @@ use heliostat_core::{
     store::{RepositoryId, Snapshot},
 };
 use std::{
+    future::poll_fn,
+    io,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Instant,
+    task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 /// A request that needs planning, on its way to a worker.
@@ -57,6 +62,37 @@ pub enum End {
     Pack(Framing),
     /// It is over, in a fault if there is one: what the peer hears of that is in the bytes.
     Over(Option<Fault>),
+}
+
+/// What the accepting shard hears when it waits for a step.
+pub enum Heard {
+    /// The next step.
+    Step(Step),
+    /// There will be none: the worker is gone.
+    Lost,
+    /// Nothing yet, and the time is over.
+    Nothing,
+}
+
+/// Waits for the next of `steps`, for `time` if there is one. An error if the client goes away, which `gone` tells.
+pub async fn hear(
+    steps: &flume::Receiver<Step>,
+    time: Option<Duration>,
+    gone: impl FnMut(&mut Context<'_>) -> Poll<()>,
+) -> io::Result<Heard> {
+    let step = async { Ok(steps.recv_async().await.map_or(Heard::Lost, Heard::Step)) };
+    let gone = async {
+        poll_fn(gone).await;
+        Err(io::ErrorKind::ConnectionAborted.into())
+    };
+    let over = async {
+        match time {
+            Some(time) => task::sleep(time).await,
+            None => std::future::pending().await,
+        }
+        Ok(Heard::Nothing)
+    };
+    step.or(gone).or(over).await
 }
 
 /// The client's end of a job: dropped, it stops the work.

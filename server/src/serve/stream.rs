@@ -4,19 +4,18 @@
 //! take it for a whole one.
 
 use super::{
-    job::Step,
+    job::{Heard, Step, hear},
     resolve::Found,
     view::{NEVER, with_view},
 };
 use crate::{http::exchange::Answer, shard::task};
-use futures_lite::FutureExt;
 use heliostat_core::{
     fault::Fault,
     limits::KEEP_ALIVE_INTERVAL,
     pack::{Chunk, EmitError, Emitter, Framing, Plan},
     protocol::{Event, Session},
 };
-use std::{future::poll_fn, io, sync::Arc, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
 /// Sends the pack that `session` ordered, when it comes through `steps`, and what the session says after it.
 pub async fn send(
@@ -73,29 +72,13 @@ async fn planned(
     session: &Session,
     steps: &flume::Receiver<Step>,
 ) -> io::Result<Result<Arc<Plan>, Fault>> {
-    enum Woken {
-        Step(Option<Step>),
-        Gone,
-        Time,
-    }
     let began = Instant::now();
     loop {
-        let woken = async { Woken::Step(steps.recv_async().await.ok()) }
-            .or(async {
-                poll_fn(|cx| answer.poll_gone(cx)).await;
-                Woken::Gone
-            })
-            .or(async {
-                task::sleep(KEEP_ALIVE_INTERVAL).await;
-                Woken::Time
-            })
-            .await;
-        match woken {
-            Woken::Step(Some(Step::Planned(plan))) => return Ok(plan),
-            Woken::Step(_) => return Ok(Err(Fault::ours("internal error", "the worker is gone"))),
-            Woken::Gone => return Err(io::ErrorKind::ConnectionAborted.into()),
-            Woken::Time if answer.shard().node.stage.is_over() => return Ok(Err(shutting_down())),
-            Woken::Time => {
+        match hear(steps, Some(KEEP_ALIVE_INTERVAL), |cx| answer.poll_gone(cx)).await? {
+            Heard::Step(Step::Planned(plan)) => return Ok(plan),
+            Heard::Step(_) | Heard::Lost => return Ok(Err(Fault::ours("internal error", "the worker is gone"))),
+            Heard::Nothing if answer.shard().node.stage.is_over() => return Ok(Err(shutting_down())),
+            Heard::Nothing => {
                 let text = format!("Preparing the pack: {} s\r", began.elapsed().as_secs());
                 let awake = session.progress(&text).or_else(|| session.keep_alive().map(<[u8]>::to_vec));
                 if let Some(bytes) = awake {
@@ -138,6 +121,7 @@ async fn emit(answer: &mut Answer<'_, '_>, plan: Arc<Plan>, framing: Framing) ->
     }
 }
 
-fn shutting_down() -> Fault {
+/// What a live request ends with when the time for draining is over.
+pub(super) fn shutting_down() -> Fault {
     Fault::ours("the server is shutting down, try again", "draining took too long")
 }

@@ -1,6 +1,7 @@
 //! More connections than there is room for, a process without descriptors, and more bytes than anybody may send.
 
 use crate::support::{LS_REFS, Peer, Server, answers, post, status};
+use crate::threads::Stopped;
 use heliostat_core::limits::{
     DESCRIPTORS_RESERVED, HTTP_DISCARD_BYTES_MAX, HTTP_DISCARD_TIME, HTTP_PIPELINE_BYTES_MAX,
     REQUEST_BYTES_IN_FLIGHT_MAX, REQUEST_BYTES_MAX,
@@ -136,6 +137,30 @@ fn send_until_refused(peer: &mut Peer, bytes_max: usize, patience: Duration) -> 
     }
     peer.stream.set_nonblocking(false).unwrap();
     sent
+}
+
+/// What is sent behind a request that is being answered stays in the socket, up to a few kilobytes, and is answered after it.
+#[test]
+fn pipelined_bytes_are_not_gathered() {
+    let server = Server::start();
+    assert!(server.clone("first").status().unwrap().success());
+    let tip = fs::read_to_string(server.folder.path().join("upstream/team/app.git/refs/heads/main")).unwrap();
+    let want = format!("0012command=fetch\n00010032want {}\n0009done\n0000", tip.trim());
+    let before = server.memory_peak();
+    let stopped = Stopped::named(&server, "plan-");
+    let mut peer = server.peer();
+    peer.send(post(&format!("Content-Length: {}\r\n", want.len()), want.as_bytes()));
+    let body = 256 << 20;
+    peer.send(format!("POST /nowhere HTTP/1.1\r\nHost: h\r\nContent-Length: {body}\r\n\r\n"));
+    let sent = send_until_refused(&mut peer, body, Duration::from_secs(1));
+    assert!(sent < HTTP_PIPELINE_BYTES_MAX + KERNEL_BYTES, "{sent} bytes were taken");
+    let grown = server.memory_peak().saturating_sub(before);
+    assert!(grown < 8 << 20, "{} KiB for what is to come", grown >> 10);
+    drop(stopped);
+    let text = peer.read_to_end();
+    let second = text.rfind("HTTP/1.1 ").unwrap();
+    assert_eq!((answers(&text), status(&text), status(&text[second..])), (2, 200, 404), "{text:.300}");
+    server.lives_on();
 }
 
 /// Of a refused request's body so much is thrown away that the refusal arrives, and not more, nor for longer.
