@@ -18,6 +18,7 @@ mod load;
 mod publish;
 mod record;
 mod snapshot;
+mod standing;
 mod verify;
 mod writer;
 
@@ -31,3 +32,4 @@ pub use ingest::{IngestError, IngestLimits, Ingested, Quarantine, ingest_bytes, 
 pub use layout::RepositoryId;
 pub use publish::{Verified, VerifyError};
 pub use snapshot::{MirroredRepository, Retention, Snapshot};
+pub use standing::{Stale, Standing};

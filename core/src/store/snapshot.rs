@@ -4,7 +4,7 @@
 //! [`MirroredRepository::consolidate`], [`MirroredRepository::expire`]) takes the writer's lock, which no reader meets.
 
 use super::{
-    Generation, IngestLimits, Quarantine, RepositoryId, StoreError, disk::Disk, layout::Paths, load::Found,
+    Generation, IngestLimits, Quarantine, RepositoryId, Standing, StoreError, disk::Disk, layout::Paths, load::Found,
     writer::Writer,
 };
 use crate::{
@@ -60,6 +60,7 @@ pub struct MirroredRepository {
     pub(super) damage: ArcSwapOption<String>,
     writer: Mutex<Writer>,
     quarantines: AtomicU64,
+    standing: Standing,
 }
 
 impl MirroredRepository {
@@ -82,6 +83,7 @@ impl MirroredRepository {
             damage: ArcSwapOption::from_pointee(found.damage),
             writer: Mutex::new(found.writer),
             quarantines: AtomicU64::new(0),
+            standing: Standing::default(),
         };
         if let Some(current) = found.current {
             let recent =
@@ -110,6 +112,11 @@ impl MirroredRepository {
     /// ([`MirroredRepository::damage`]).
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.current.load_full()
+    }
+
+    /// How it stands to its upstream.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// What was found damaged when the repository was opened and has not been replaced by a publication since. With a

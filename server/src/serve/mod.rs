@@ -5,6 +5,7 @@
 //! This is the only place where HTTP and the protocol machine meet, and neither knows of the other.
 
 pub mod flights;
+pub mod freshness;
 pub mod job;
 pub mod node;
 pub mod owner;

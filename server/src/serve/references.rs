@@ -1,7 +1,8 @@
 //! Answers from references alone: advertisements and `ls-refs`, on the accepting shard, from one snapshot.
 
 use super::{
-    resolve::{Ask, Found, Freshness, Unresolved, resolve},
+    freshness::Freshness,
+    resolve::{Ask, Found, Unresolved, resolve},
     version,
     view::{NEVER, with_view},
 };
@@ -68,7 +69,7 @@ pub fn headers(found: &Found, content_type: &'static str) -> Vec<(&'static str, 
     vec![
         ("Content-Type", content_type.into()),
         ("Heliostat-Cache", "miss".into()),
-        ("Heliostat-Freshness", found.freshness.as_str().into()),
+        ("Heliostat-Freshness", found.freshness.header()),
         ("Heliostat-Generation", generation(found).into()),
     ]
 }
@@ -76,10 +77,10 @@ pub fn headers(found: &Found, content_type: &'static str) -> Vec<(&'static str, 
 /// Puts what is answered from into the log.
 pub fn note(record: &mut Record, found: &Found) {
     record.repository = Some(found.path.to_string());
-    record.freshness = Some(found.freshness.as_str());
+    record.freshness = Some(found.freshness.word());
     record.generation = Some(generation(found));
     record.cache = Some("miss");
-    if found.freshness == Freshness::Stale {
+    if matches!(found.freshness, Freshness::Stale(_)) {
         record.error = Some("the upstream did not answer".into());
     }
 }

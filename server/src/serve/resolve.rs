@@ -2,12 +2,15 @@
 //!
 //! A path is known with and without `.git`. Which repository either spelling names is for the upstream's adapter to say.
 
-use super::node::{Mirrors, Node};
+use super::{
+    freshness::Freshness,
+    node::{Mirrors, Node},
+};
 use crate::{http::response::Response, shard::task, sync::Confirmed};
 use heliostat_core::{
     RepositoryPath,
     fault::Fault,
-    store::{RepositoryId, Snapshot},
+    store::{RepositoryId, Snapshot, Stale},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -24,28 +27,6 @@ pub struct Found {
     pub snapshot: Arc<Snapshot>,
     /// What the upstream has to do with it.
     pub freshness: Freshness,
-}
-
-/// `Heliostat-Freshness`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freshness {
-    /// The upstream has confirmed it since the request arrived.
-    Confirmed,
-    /// The upstream was not asked.
-    Unasked,
-    /// The upstream did not answer.
-    Stale,
-}
-
-impl Freshness {
-    /// As it stands in the header.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Confirmed => "confirmed",
-            Self::Unasked => "unasked",
-            Self::Stale => "stale",
-        }
-    }
 }
 
 /// Whether the upstream has to be asked.
@@ -85,16 +66,25 @@ pub async fn resolve(node: &Node, path: &RepositoryPath, ask: Ask) -> Result<Fou
     {
         return Ok(found);
     }
-    let (snapshot, freshness) = match confirm(mirrors, path, node.wait(path)).await {
-        Confirmed::Current(snapshot) => (snapshot, Freshness::Confirmed),
+    let (snapshot, is_confirmed) = match confirm(mirrors, path, node.wait(path)).await {
+        Confirmed::Current(snapshot) => (snapshot, true),
         Confirmed::Stale(snapshot, fault) => {
             tracing::debug!(repository = %path, %fault, "served stale");
-            (snapshot, Freshness::Stale)
+            (snapshot, false)
         }
         refused => return Err(unresolved(refused)),
     };
     match here(mirrors, path) {
-        Some(found) => Ok(Found { snapshot, freshness, ..found }),
+        Some(found) => Ok(Found {
+            snapshot,
+            freshness: match found.freshness {
+                _ if is_confirmed => Freshness::Confirmed,
+                stale @ Freshness::Stale(_) => stale,
+                // Confirmed for somebody else in this very moment.
+                _ => Freshness::Stale(Stale { age: None }),
+            },
+            ..found
+        }),
         // Removed in this very moment.
         None => Err(Unresolved::new(Response::not_found())),
     }
@@ -113,8 +103,11 @@ pub async fn confirm(mirrors: &Mirrors, path: &RepositoryPath, wait: Duration) -
 /// references, what is here is known to be old, and the client comes again when the objects have arrived.
 fn unconfirmed(mirrors: &Mirrors, path: &RepositoryPath) -> Confirmed {
     let fault = late("no answer within `wait`");
-    match here(mirrors, path) {
-        Some(found) if !mirrors.syncs.is_moving(&found.path) => Confirmed::Stale(found.snapshot, fault),
+    match mirrors.syncs.find(path).and_then(|mirrored| Some((here(mirrors, path)?, mirrored))) {
+        Some((found, mirrored)) if !mirrors.syncs.is_moving(&found.path) => {
+            mirrored.standing().unanswered();
+            Confirmed::Stale(found.snapshot, fault)
+        }
         _ => Confirmed::Unavailable(fault),
     }
 }
@@ -149,9 +142,11 @@ fn unresolved(confirmed: Confirmed) -> Unresolved {
     }
 }
 
+/// What is here, unasked.
 fn here(mirrors: &Mirrors, path: &RepositoryPath) -> Option<Found> {
     let mirrored = mirrors.syncs.find(path)?;
     let snapshot = mirrored.snapshot()?;
     let path = mirrored.path().parse().ok()?;
-    Some(Found { repository: mirrored.id(), path, snapshot, freshness: Freshness::Unasked })
+    let freshness = mirrored.standing().stale(mirrors.syncs.now()).map_or(Freshness::Unasked, Freshness::Stale);
+    Some(Found { repository: mirrored.id(), path, snapshot, freshness })
 }

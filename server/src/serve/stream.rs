@@ -25,6 +25,9 @@ pub async fn send(
     steps: &flume::Receiver<Step>,
     found: &Found,
 ) -> io::Result<()> {
+    if let Some(line) = found.freshness.notice().and_then(|line| session.progress(&line)) {
+        answer.push(&line).await?;
+    }
     answer.flush().await?;
     answer.at_work(true);
     let outcome = match planned(&mut answer, &session, steps).await? {

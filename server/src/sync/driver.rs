@@ -179,8 +179,12 @@ impl Driver {
 
     fn finish(&mut self, now: Duration, path: &Arc<str>, verdict: Verdict) {
         self.shared.end(path);
-        if self.shared.mirrored(path).is_some() {
+        if let Some(repository) = self.shared.mirrored(path) {
             self.schedule.know(now, path);
+            match &verdict {
+                Verdict::Verified => repository.standing().confirmed(now),
+                _ => repository.standing().unanswered(),
+            }
         }
         if matches!(verdict, Verdict::Verified) && !self.shared.superseded(path).is_empty() {
             // Tidied up with the rest; nobody listens any more when the process is ending.
@@ -223,7 +227,12 @@ impl Driver {
     }
 
     fn answer(&mut self, path: &str, tickets: Vec<Ticket>, verdict: &Verdict) {
-        let snapshot = self.shared.mirrored(path).and_then(|repository| repository.snapshot());
+        let repository = self.shared.mirrored(path);
+        if let (Some(repository), Verdict::Outage(_)) = (&repository, verdict) {
+            // It may not have been asked itself: others' questions were in vain.
+            repository.standing().unanswered();
+        }
+        let snapshot = repository.and_then(|repository| repository.snapshot());
         let confirmed = match (verdict, snapshot) {
             (Verdict::Verified, Some(snapshot)) => Confirmed::Current(snapshot),
             (Verdict::Verified, None) => {

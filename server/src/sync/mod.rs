@@ -133,6 +133,12 @@ impl Syncs {
         receiver
     }
 
+    /// How long there has been synchronisation: the time of [`heliostat_core::store::Standing`].
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.shared.now()
+    }
+
     /// Whether the upstream's list of repositories has been read since the start; true where it has none.
     #[must_use]
     pub fn catalogue_is_read(&self) -> bool {

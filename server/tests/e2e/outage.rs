@@ -191,3 +191,60 @@ fn every_protocol_is_served_while_away() {
         sound_and_same(&site.git, &folder, &before).unwrap();
     }
 }
+
+/// What a clone with progress (or with `--quiet`) says on its standard error.
+fn said(site: &Site, version: u8, how: &str) -> String {
+    let client = Git::client(&site.sandbox, crate::support::git::Which::Machine, version);
+    let folder = site.sandbox.fresh("clone");
+    let (url, target) = (site.mirror_url(APP), folder.display().to_string());
+    let finished = client.run(site.sandbox.path(), &["clone", how, "--mirror", &url, &target]);
+    assert!(finished.status.success(), "{}", finished.stderr);
+    finished.stderr
+}
+
+fn freshness(site: &mut Site) -> String {
+    let answer = site.mirror().get(&format!("/{APP}/info/refs?service=git-upload-pack"));
+    answer.header("heliostat-freshness").expect("the header").to_owned()
+}
+
+/// Who is served what may be old hears so: in the header with its age, and as a line of the fetch that wants progress.
+#[test]
+fn stale_is_said() {
+    const WORDS: &str = "remote: This mirror can't tell what its upstream has now: this is what it had ";
+    let mut site = site();
+    mirrored(&site);
+    assert_eq!(freshness(&mut site), "confirmed");
+    let confirmed = std::time::Instant::now();
+    site.apache.stop();
+    for version in [0, 1, 2] {
+        let stderr = said(&site, version, "--progress");
+        assert!(stderr.contains(WORDS) && stderr.contains(" s ago."), "version {version}: {stderr}");
+        assert!(!said(&site, version, "--quiet").contains("upstream"), "version {version}: no progress was wanted");
+    }
+    let header = freshness(&mut site);
+    let age: u64 = header.strip_prefix("stale; age=").expect(&header).parse().expect(&header);
+    assert!(age <= confirmed.elapsed().as_secs(), "{header}");
+    // An age that this process can't know is not made up.
+    assert!(site.mirror().stop().success());
+    site.mirror().start_again();
+    let stderr = said(&site, 2, "--progress");
+    assert!(stderr.contains(&format!("{WORDS}when it answered last.")), "{stderr}");
+    assert_eq!(freshness(&mut site), "stale");
+
+    site.apache.start_again();
+    mirrored_in_time(&site);
+    assert_eq!(freshness(&mut site), "confirmed");
+    for version in [0, 1, 2] {
+        let stderr = said(&site, version, "--progress");
+        assert!(stderr.contains("remote: Total ") && !stderr.contains("upstream"), "version {version}: {stderr}");
+    }
+}
+
+/// As [`mirrored`], once the upstream has been found to be back.
+fn mirrored_in_time(site: &Site) {
+    site.upstream(APP).commit("main", &[("back.txt", "back\n")]);
+    let tip = site.upstream(APP).id("main");
+    crate::support::process::wait_until("the mirror finds its upstream", std::time::Duration::from_secs(30), || {
+        site.git.text(&mirrored(site), &["rev-parse", "main"]) == tip
+    });
+}
