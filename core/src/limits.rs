@@ -98,8 +98,8 @@ pub const REQUEST_INFLATE_RATIO_MAX: u64 = 100;
 pub const REQUEST_INFLATE_FREE_BYTES: u64 = 64 << 10;
 /// Request bodies being held in memory, all connections together, in bytes. More: 503.
 pub const REQUEST_BYTES_IN_FLIGHT_MAX: u64 = 256 << 20;
-/// Descriptors kept back from connections: packs, upstream connections, logs, and the one that lets a full server
-/// still say 503.
+/// Descriptors kept back from connections: packs, upstream connections, logs, and those that let a full server still say
+/// 503.
 pub const DESCRIPTORS_RESERVED: u64 = 512;
 /// Plans of one repository at work at once: more would only take the workers from other repositories.
 pub const PLANS_RUNNING_PER_REPOSITORY_MAX: usize = 4;

@@ -14,9 +14,14 @@ use rustix::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
+    fs::File,
     io,
     net::{Shutdown, SocketAddr},
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -74,7 +79,7 @@ impl Listener {
     /// Accepts until stopped. Runs in the executor of the calling thread; `serve` gets each connection and its peer.
     pub async fn accept(self, mut serve: impl FnMut(TcpStream, SocketAddr)) -> io::Result<()> {
         let spare = self.socket.try_clone()?;
-        let mut reserve = Some(reserve()?);
+        SPARES.fill();
         // SAFETY: `into_raw_fd` gives up ownership of an open, listening socket, and `TcpListener` becomes its only owner.
         let listener = unsafe { TcpListener::from_raw_fd(self.socket.into_raw_fd()) };
         loop {
@@ -86,13 +91,12 @@ impl Listener {
                     if let Ok(peer) = stream.peer_addr() {
                         serve(stream, peer);
                     }
+                    SPARES.fill();
                 }
                 Err(error) => match Errno::from_io_error(&io::Error::from(error)) {
                     Some(Errno::INVAL) => return Ok(()),
                     Some(Errno::MFILE | Errno::NFILE) => {
-                        drop(reserve.take());
-                        turn_away(&spare);
-                        reserve = self::reserve().ok();
+                        SPARES.without_one(|| turn_away(&spare));
                         sleep(PAUSE).await;
                     }
                     Some(Errno::NOBUFS | Errno::NOMEM) => sleep(PAUSE).await,
@@ -135,11 +139,50 @@ fn refuse_shared_port(address: SocketAddr) -> io::Result<()> {
     }
 }
 
-fn reserve() -> io::Result<OwnedFd> {
-    std::fs::File::open("/dev/null").map(OwnedFd::from)
+/// Descriptors that are let go when there is no other.
+static SPARES: Spares = Spares { held: Mutex::new(Vec::new()), missing: AtomicBool::new(true) };
+
+/// How many. With one for each shard, the first burst beyond the limit would take them: what one shard lets go, the accept
+/// of another finds.
+const SPARES_MAX: usize = 16;
+
+/// The whole process'. The lock is taken at the limit, and by who finds one missing.
+struct Spares {
+    held: Mutex<Vec<File>>,
+    missing: AtomicBool,
 }
 
-/// With the reserve descriptor just freed: takes one waiting connection and says that the server is full.
+impl Spares {
+    /// Takes as many as are missing and can be had.
+    fn fill(&self) {
+        if self.missing.swap(false, Ordering::Relaxed) {
+            self.refill(&mut self.lock());
+        }
+    }
+
+    /// Calls `use_it` while there is a descriptor to be had, unless somebody else takes it.
+    fn without_one(&self, use_it: impl FnOnce()) {
+        let mut held = self.lock();
+        drop(held.pop());
+        use_it();
+        self.refill(&mut held);
+    }
+
+    fn refill(&self, held: &mut Vec<File>) {
+        while held.len() < SPARES_MAX {
+            match File::open("/dev/null") {
+                Ok(spare) => held.push(spare),
+                Err(_) => return self.missing.store(true, Ordering::Relaxed),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<File>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// With a spare descriptor just let go: takes one waiting connection and says that the server is full.
 fn turn_away(listener: &Socket) {
     if listener.set_nonblocking(true).is_err() {
         return;

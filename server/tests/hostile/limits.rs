@@ -53,10 +53,13 @@ fn a_full_server_says_so() {
     server.lives_on();
 }
 
-/// Out of descriptors, it answers with the reserved one instead of leaving the caller in the queue, and recovers.
+/// Out of descriptors, it answers with a spare one instead of leaving the caller in the queue, and recovers. (One that is let
+/// go for this may serve a connection instead, which is silent here until its time for a head is over.)
 #[test]
 fn out_of_descriptors() {
     let server = Server::start();
+    // Nothing that is under way ends later and leaves room.
+    assert!(server.clone("first").status().unwrap().success());
     let open = fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count() as u64;
     let limit = rustix::process::Rlimit { current: Some(open + 3), maximum: Some(open + 3) };
     let process = rustix::process::Pid::from_raw(i32::try_from(server.id()).unwrap());
@@ -70,7 +73,7 @@ fn out_of_descriptors() {
             turned_away += 1;
         }
     }
-    assert!(turned_away > 0, "somebody heard 503");
+    assert!(turned_away >= 5, "only {turned_away} heard 503");
     drop(held);
     for _ in 0..200 {
         let mut peer = server.peer();
