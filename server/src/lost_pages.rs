@@ -1,10 +1,13 @@
 //! Pages of mapped files that the disk does not give: the request that meets one fails, the process lives on.
 //!
 //! A pack that is truncated, or that the disk can't read, raises SIGBUS in whoever touches its map. The handler puts a
-//! page of zeros there and counts it. Zeros are no zlib stream and no object with the right id, so reading the object
-//! fails here or at the client; a wrong clone can't come of it. The map stays damaged until it is opened again.
+//! page of zeros there and remembers its address. Who reads an object from zeros finds out: they are no zlib stream. Who
+//! copies entries does not, so whoever sends bytes of a map asks [`any_in`] before each piece leaves, and last before the
+//! checksum.
 //!
-//! It does not say which pack it was, and it does not repair anything: that is for verification.
+//! The map stays damaged until it is opened again. An address is remembered for good: should another file be mapped there
+//! later, its answers fail too, until the process is started anew. That errs on the safe side, and a disk that loses pages
+//! needs an operator.
 
 #![allow(unsafe_code)] // Installing a signal handler, and putting a page under the address that faulted.
 
@@ -12,10 +15,14 @@ use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use std::{
     ffi::{c_int, c_void},
     io, mem, ptr,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
-static LOST: AtomicU64 = AtomicU64::new(0);
+/// How many pages were lost since the start.
+static LOST: AtomicUsize = AtomicUsize::new(0);
+/// Where, as far as there is room; a handler can't allocate. With more lost than this, every map counts as damaged.
+static PAGES: [AtomicUsize; PAGES_MAX] = [const { AtomicUsize::new(0) }; PAGES_MAX];
+const PAGES_MAX: usize = 4096;
 static PAGE_BYTES: AtomicUsize = AtomicUsize::new(4096);
 
 /// Installs the handler for the whole process; once is enough.
@@ -33,9 +40,15 @@ pub fn survive() -> io::Result<()> {
     }
 }
 
-/// How many pages were lost since the start.
-pub fn lost() -> u64 {
-    LOST.load(Ordering::SeqCst)
+/// Whether a page of `map` was lost.
+pub fn any_in(map: &[u8]) -> bool {
+    let lost = LOST.load(Ordering::SeqCst);
+    if lost == 0 {
+        return false;
+    }
+    let own = map.as_ptr_range();
+    let own = (own.start as usize)..(own.end as usize);
+    lost > PAGES_MAX || PAGES[..lost].iter().any(|page| own.contains(&page.load(Ordering::SeqCst)))
 }
 
 extern "C" fn on_bus_error(_signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
@@ -48,7 +61,10 @@ extern "C" fn on_bus_error(_signal: c_int, info: *mut libc::siginfo_t, _context:
         // contents; a readable page of zeros in its place makes the access succeed.
         let replaced = unsafe { mmap_anonymous(page, bytes, ProtFlags::READ, MapFlags::PRIVATE | MapFlags::FIXED) };
         if replaced.is_ok() {
-            LOST.fetch_add(1, Ordering::SeqCst);
+            // Its place is filled before the thread that faulted goes on, and only that one relies on it.
+            if let Some(place) = PAGES.get(LOST.fetch_add(1, Ordering::SeqCst)) {
+                place.store(page as usize, Ordering::SeqCst);
+            }
             return;
         }
     }
@@ -76,8 +92,9 @@ mod tests {
         let map = unsafe { memmap2::Mmap::map(&file) }.unwrap();
         assert_eq!(map[40_000], 7);
         File::options().write(true).open(&path).unwrap().set_len(8 << 10).unwrap();
-        let before = lost();
+        let other = vec![7; 64 << 10];
+        assert!(!any_in(&map));
         assert_eq!((map[100], map[40_000], map[60_000]), (7, 0, 0));
-        assert!(lost() > before);
+        assert!(any_in(&map) && any_in(&map[40_000..]) && !any_in(&map[..8 << 10]) && !any_in(&other));
     }
 }

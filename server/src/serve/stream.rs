@@ -8,7 +8,7 @@ use super::{
     resolve::Found,
     view::{NEVER, with_view},
 };
-use crate::{http::exchange::Answer, shard::task};
+use crate::{http::exchange::Answer, lost_pages, shard::task};
 use heliostat_core::{
     fault::Fault,
     limits::KEEP_ALIVE_INTERVAL,
@@ -106,12 +106,18 @@ async fn summarize(answer: &mut Answer<'_, '_>, session: &Session, plan: &Plan) 
 /// Walks the plan into the socket.
 async fn emit(answer: &mut Answer<'_, '_>, plan: Arc<Plan>, framing: Framing) -> io::Result<Result<(), Fault>> {
     let stage_of = answer.shard().node.clone();
-    let mut emitter = Emitter::new(plan, framing);
+    let mut emitter = Emitter::new(plan.clone(), framing);
     loop {
         if stage_of.stage.is_over() {
             return Ok(Err(shutting_down()));
         }
-        match emitter.next_chunk() {
+        let chunk = emitter.next_chunk();
+        // Zeros in the place of lost pages must not leave as if they were entries, nor a checksum over them.
+        if let Some(pack) = plan.packs.iter().find(|pack| lost_pages::any_in(pack.bytes())) {
+            let detail = format!("the disk has lost pages of {}", pack.path().display());
+            return Ok(Err(Fault::ours("the repository is damaged on this server", detail)));
+        }
+        match chunk {
             Ok(Some(Chunk::Bytes(bytes) | Chunk::Mapped(bytes))) => answer.push(bytes).await?,
             Ok(None) => return Ok(Ok(())),
             Err(EmitError::Spool(error)) => return Ok(Err(Fault::ours("the server's disk failed", error))),

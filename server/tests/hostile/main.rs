@@ -7,6 +7,7 @@
 
 mod admin;
 mod bodies;
+mod damage;
 mod drain;
 mod heads;
 mod limits;

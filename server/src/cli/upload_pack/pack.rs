@@ -5,6 +5,7 @@ use super::{
     deadline::Deadline,
     output::{Output, WriteError},
 };
+use crate::lost_pages;
 use heliostat_core::{
     fault::Fault,
     graph::{Graph, Query},
@@ -42,7 +43,12 @@ pub(super) fn send(
     }
     let mut emitter = Emitter::new(Arc::clone(&plan), order.framing);
     loop {
-        match emitter.next_chunk() {
+        let chunk = emitter.next_chunk();
+        if let Some(pack) = plan.packs.iter().find(|pack| lost_pages::any_in(pack.bytes())) {
+            let words = format!("the disk has lost pages of {}", pack.path().display());
+            return failed(order, output, &words).map(Err);
+        }
+        match chunk {
             Ok(Some(Chunk::Bytes(bytes) | Chunk::Mapped(bytes))) => output.gather(bytes)?,
             Ok(None) => break,
             Err(error) => {
