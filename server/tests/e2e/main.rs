@@ -13,6 +13,7 @@
 mod admin;
 mod clone;
 mod crash;
+mod demo;
 mod directory;
 mod fetch;
 mod foreign;
