@@ -83,6 +83,16 @@ fn lazy_debian_protocol_2() {
 }
 
 #[test]
+fn lazy_protocol_1() {
+    check(Which::Machine, 1);
+}
+
+#[test]
+fn lazy_debian_protocol_0() {
+    check(Which::Debian, 0);
+}
+
+#[test]
 fn lazy_debian_protocol_1() {
     check(Which::Debian, 1);
 }
@@ -97,15 +107,17 @@ fn submodules() {
         sup.add_submodule("main", "app", &app.id("main~2"));
     });
     let mut report = Report::default();
-    for which in [Which::Machine, Which::Debian] {
+    let clients =
+        [Which::Machine, Which::Debian].into_iter().flat_map(|which| [0, 1, 2].map(|version| (which, version)));
+    for (which, version) in clients {
         for arguments in [
             &["--recurse-submodules", "--filter=blob:none", "--also-filter-submodules"][..],
             &["--recurse-submodules", "--filter=tree:0", "--also-filter-submodules"],
             &["--recurse-submodules", "--depth", "1", "--shallow-submodules"],
             &["--recurse-submodules"],
         ] {
-            let client = Git::client(&site.sandbox, which, 2);
-            report.case(&format!("{which:?} {arguments:?}"), submodule_case(&site, &client, arguments));
+            let client = Git::client(&site.sandbox, which, version);
+            report.case(&format!("{which:?} v{version} {arguments:?}"), submodule_case(&site, &client, arguments));
         }
     }
     report.finish();
