@@ -76,7 +76,9 @@ impl Demand {
                 None => return refused(format!("Invalid deepen: {}", quoted(line))),
             }
         } else if let Some(text) = line.strip_prefix(b"deepen-since ") {
-            match c_number(text).filter(|since| *since != u64::MAX) {
+            // No number at all is 0 to C.
+            let since = if text.is_empty() { Some(0) } else { c_number(text) };
+            match since.filter(|since| *since != u64::MAX) {
                 Some(since) => self.since = Some(since),
                 None => return refused(format!("Invalid deepen-since: {}", quoted(line))),
             }

@@ -159,6 +159,7 @@ fn shallow_lines() {
             "shallow {c12}\ndeepen 2",
             "shallow {c11}\ndeepen 2147483647",
             "deepen-since 1600010000",
+            "deepen-since ",
             "deepen-since 1700000000",
         ] {
             for phase in [Phase::Stateless, Phase::Duplex] {

@@ -109,6 +109,7 @@ fn what_is_malformed_is_refused_in_the_words_of_stock_git() {
         "command=fetch\n0001\nwant {c12}\ndeepen x\n0000",
         "command=fetch\n0001\nwant {c12}\ndeepen \n0000",
         "command=fetch\n0001\nwant {c12}\ndeepen-since x\n0000",
+        "command=fetch\n0001\nwant {c12}\ndeepen-since \ndone\n0000",
         "command=fetch\n0001\nwant {c12}\ndeepen-since -1\n0000",
         "command=fetch\n0001\nwant {c12}\ndeepen-not nothing\n0000",
         "command=fetch\n0001\nwant {c12}\ndeepen 1\ndeepen-not side\ndone\n0000",
