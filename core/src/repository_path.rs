@@ -193,6 +193,33 @@ mod tests {
             }
         }
 
+        /// Letters of another case, in another normal form, or that only look the same; a dot or a space more at the end: two
+        /// names. Only `.git` makes two spellings of one.
+        #[test]
+        fn names_that_are_alike_are_told_apart(
+            first in "[aA\u{e9}\u{e1}kK\u{212a}\u{fb01}.% ]{1,4}(\\.git){0,2}[. ]{0,1}",
+            second in "[aA\u{e9}\u{e1}kK\u{212a}\u{fb01}.% ]{1,4}(\\.git){0,2}[. ]{0,1}",
+            change in 0usize..8,
+        ) {
+            let changed = match change {
+                0 => first.to_uppercase(),
+                1 => first.to_lowercase(),
+                2 => first.replace('\u{e9}', "e\u{301}").replace('\u{e1}', "a\u{301}"),
+                3 => first.replace('\u{212a}', "K").replace('\u{fb01}', "fi"),
+                4 => format!("{first}."),
+                5 => format!("{first} "),
+                6 => first.replace('%', "%25"),
+                _ => second,
+            };
+            let (one, other) = (RepositoryPath::new(first.as_bytes()), RepositoryPath::new(changed.as_bytes()));
+            if let (Ok(one), Ok(other)) = (one, other) {
+                prop_assert_eq!(one == other, first == changed);
+                prop_assert_eq!(one.to_url_path() == other.to_url_path(), first == changed);
+                let differ_in_git = first == format!("{changed}.git") || changed == format!("{first}.git");
+                prop_assert!(one.other_spelling().is_none_or(|spelling| spelling != other) || differ_in_git);
+            }
+        }
+
         #[test]
         fn an_accepted_path_stays_below_where_it_is_joined(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             if let Ok(path) = RepositoryPath::new(&bytes) {

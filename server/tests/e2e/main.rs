@@ -20,6 +20,7 @@ mod foreign;
 mod generated;
 mod hostile;
 mod ls_remote;
+mod names;
 mod outage;
 mod partial;
 mod support;
