@@ -1,21 +1,11 @@
 //! Real Git clients against both servers: the same references, the same objects, the same end.
 
-use crate::stage::{Outcome, Side, Stage, run};
+use crate::stage::{Outcome, Side, Stage, copy, gits, run};
 use heliostat_testrepo::{Change, Repository, Spec};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    process::Command,
 };
-
-/// The machine's Git, and the distribution's where it is another.
-fn gits() -> Vec<PathBuf> {
-    let version = |git: &Path| Command::new(git).arg("version").output().ok().map(|output| output.stdout);
-    let first = PathBuf::from("git");
-    let other = PathBuf::from("/usr/bin/git");
-    let differs = version(&other).is_some_and(|other| Some(other) != version(&first));
-    if differs { vec![first, other] } else { vec![first] }
-}
 
 /// A client of one Git version, one protocol version and one server.
 struct Client<'a> {
@@ -81,10 +71,10 @@ impl Client<'_> {
 
 /// Runs `script` with every client against both servers and asserts that what they end with is equal.
 fn check(stage: &Stage, upstream: &Path, script: impl Fn(&Client<'_>, &str) -> Vec<Outcome>) {
-    for (number, git) in gits().into_iter().enumerate() {
+    for (number, git) in gits().iter().enumerate() {
         for protocol in [0, 1, 2] {
             let [stock, ours] = Side::BOTH.map(|side| {
-                let client = Client { stage, git: git.clone(), protocol, side, upstream: upstream.into() };
+                let client = Client { stage, git: git.path.clone(), protocol, side, upstream: upstream.into() };
                 let target = |attempt| format!("clone-{number}-{protocol}-{side:?}-{attempt}-{}", fastrand::u32(..));
                 let mut played = (0..5).map(target).map(|target| (script(&client, &target), target));
                 // Stock Git may hang up on a refused client before the client has read why.
@@ -98,10 +88,10 @@ fn check(stage: &Stage, upstream: &Path, script: impl Fn(&Client<'_>, &str) -> V
                 let contents = stage.path(&target).exists().then(|| client.contents(&target));
                 (ends, contents)
             });
-            assert_eq!(ours.0, stock.0, "{} protocol {protocol}: outcomes", git.display());
+            assert_eq!(ours.0, stock.0, "Git {} protocol {protocol}: outcomes", git.version);
             match (ours.1, stock.1) {
                 (Some(ours), Some(stock)) => {
-                    assert_equal(&ours, &stock, &format!("{} protocol {protocol}", git.display()))
+                    assert_equal(&ours, &stock, &format!("Git {} protocol {protocol}", git.version))
                 }
                 (ours, stock) => assert_eq!(ours.is_some(), stock.is_some(), "whether there is a clone"),
             }
@@ -308,19 +298,5 @@ fn a_partial_server_that_lacks_what_is_asked_for_fails_the_client() {
         let told = "remote: aborting due to possible repository corruption on the remote side.";
         assert!(outcome.err.contains(told), "{side:?}: {}", outcome.err);
         assert!(!stage.path("whole.git").exists(), "{side:?}");
-    }
-}
-
-/// A copy of a folder.
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
     }
 }

@@ -7,6 +7,7 @@ use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
+    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
@@ -28,9 +29,42 @@ impl Side {
     pub fn command_line(self) -> String {
         match self {
             Side::Ours => format!("{} upload-pack", env!("CARGO_BIN_EXE_heliostat")),
-            Side::Stock => "git upload-pack".into(),
+            // By its path: a client puts the folder of its own Git first on the search path.
+            Side::Stock => format!("{} upload-pack", gits()[0].path.display()),
         }
     }
+}
+
+/// A stock Git of this machine.
+#[derive(Debug)]
+pub struct Git {
+    pub path: PathBuf,
+    pub version: String,
+}
+
+/// The first Git on the search path, and the distribution's where it is another; the newest, which is the stock server,
+/// first.
+pub fn gits() -> &'static [Git] {
+    static GITS: OnceLock<Vec<Git>> = OnceLock::new();
+    GITS.get_or_init(|| {
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        let first = std::env::split_paths(&folders).map(|folder| folder.join("git")).find(|path| path.exists());
+        let mut gits: Vec<Git> = Vec::new();
+        for path in [first.expect("git is on the search path"), "/usr/bin/git".into()] {
+            let Ok(told) = Command::new(&path).arg("version").output() else { continue };
+            let version = String::from_utf8_lossy(&told.stdout).trim().replacen("git version ", "", 1);
+            if gits.iter().all(|git| git.version != version) {
+                gits.push(Git { path, version });
+            }
+        }
+        let numbers = |git: &Git| -> Vec<u32> { git.version.split('.').map_while(|n| n.parse().ok()).collect() };
+        gits.sort_by_key(|git| std::cmp::Reverse(numbers(git)));
+        // For the log: `.config/nextest.toml` has it shown once when all is well, and it stands above any failure.
+        for (git, role) in gits.iter().zip(["stock server and client", "client"]) {
+            println!("{role}: Git {} ({})", git.version, git.path.display());
+        }
+        gits
+    })
 }
 
 /// What a process left behind.
@@ -106,7 +140,7 @@ impl Stage {
                 command
             }
             Side::Stock => {
-                let mut command = self.process("git");
+                let mut command = self.process(&gits()[0].path);
                 command.arg("upload-pack");
                 command
             }
@@ -192,4 +226,18 @@ pub fn run(command: &mut Command, input: &[u8]) -> Outcome {
     let out = out.join().unwrap().unwrap();
     let err = String::from_utf8_lossy(&err.join().unwrap().unwrap()).into_owned();
     Outcome { status, out, err }
+}
+
+/// A copy of a folder.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Once;
 
 use super::process::{Finished, hermetic, run};
 use super::sandbox::Sandbox;
@@ -22,6 +23,29 @@ pub enum Which {
     Debian,
 }
 
+impl Which {
+    fn program(self) -> PathBuf {
+        let debian = Path::new("/usr/bin/git");
+        match self {
+            Which::Debian if debian.exists() => debian.into(),
+            Which::Debian | Which::Machine => "git".into(),
+        }
+    }
+
+    /// Says once which versions these are: `.config/nextest.toml` has it shown when all is well, and it stands above any
+    /// failure.
+    fn announce() {
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            for which in [Which::Machine, Which::Debian] {
+                let program = which.program();
+                let told = Command::new(&program).arg("version").output().expect("git starts").stdout;
+                println!("{which:?}: {} ({})", String::from_utf8_lossy(&told).trim(), program.display());
+            }
+        });
+    }
+}
+
 impl Git {
     /// The `git` for setting things up and looking at them.
     pub fn new(sandbox: &Sandbox) -> Self {
@@ -30,11 +54,8 @@ impl Git {
 
     /// A client that asks for this protocol version.
     pub fn client(sandbox: &Sandbox, which: Which, version: u8) -> Self {
-        let debian = Path::new("/usr/bin/git");
-        let program = match which {
-            Which::Debian if debian.exists() => debian.into(),
-            Which::Debian | Which::Machine => "git".into(),
-        };
+        Which::announce();
+        let program = which.program();
         let home = sandbox.folder(&format!("home-v{version}"));
         let settings = format!(
             "[user]\n name = A U Thor\n email = author@example.com\n[init]\n defaultBranch = main\n\
