@@ -222,12 +222,7 @@ impl BufRead for PlanStream {
 
 impl Read for PlanStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = {
-            let bytes = self.fill_buf()?;
-            let count = bytes.len().min(buffer.len());
-            buffer[..count].copy_from_slice(&bytes[..count]);
-            count
-        };
+        let count = self.fill_buf()?.read(buffer)?;
         self.consume(count);
         Ok(count)
     }

@@ -11,9 +11,8 @@ use heliostat_core::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::{Arc, atomic::AtomicBool},
 };
 use tempfile::TempDir;
@@ -244,29 +243,16 @@ pub fn upload_pack(
     config: &[&str],
     input: &[u8],
 ) -> (Vec<u8>, String, bool) {
-    let mut child = Command::new("git")
+    let mut command = Command::new("git");
+    command
         .args(config.iter().flat_map(|entry| ["-c", entry]))
         .arg("upload-pack")
         .args(options)
         .arg(path)
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_PROTOCOL", format!("version={version}"))
-        .env("LC_ALL", "C")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("git runs");
-    let mut stdin = child.stdin.take().expect("piped");
-    let output = std::thread::scope(|scope| {
-        scope.spawn(move || {
-            // It closes its input when it dies: its status tells.
-            let _ = stdin.write_all(input);
-        });
-        child.wait_with_output().expect("git ends")
-    });
-    (output.stdout, String::from_utf8_lossy(&output.stderr).into_owned(), output.status.success())
+        .env("LC_ALL", "C");
+    let (ok, output, errors) = crate::stock::run(&mut command, input);
+    (output, errors, ok)
 }
 
 /// Makes sure that the streams above stay what the marks say.

@@ -22,17 +22,25 @@ pub fn git_with(directory: &Path, args: &[&str], input: &[u8]) -> Vec<u8> {
 
 /// As [`git_with`], telling whether `git` succeeded and what it complained of.
 pub fn try_git(directory: &Path, args: &[&str], input: &[u8]) -> (bool, Vec<u8>, String) {
-    let mut child = Command::new("git")
+    let mut command = Command::new("git");
+    command
         .args(args)
         .current_dir(directory)
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_AUTHOR_NAME", "A")
         .env("GIT_AUTHOR_EMAIL", "a@example.com")
         .env("GIT_COMMITTER_NAME", "C")
         .env("GIT_COMMITTER_EMAIL", "c@example.com")
         .env("GIT_AUTHOR_DATE", "1700000000 +0000")
-        .env("GIT_COMMITTER_DATE", "1700000000 +0000")
+        .env("GIT_COMMITTER_DATE", "1700000000 +0000");
+    run(&mut command, input)
+}
+
+/// Runs a command of `git`'s without the configuration of machine and user; whether it succeeded, its output and what it
+/// complained of.
+pub fn run(command: &mut Command, input: &[u8]) -> (bool, Vec<u8>, String) {
+    let mut child = command
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -4,6 +4,7 @@ mod check_config;
 mod demo;
 mod not_built;
 mod serve;
+mod settings;
 mod sync;
 mod upload_pack;
 
@@ -80,4 +81,12 @@ fn say(line: fmt::Arguments<'_>) {
 /// A line on standard error, likewise.
 fn complain(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Mistakes in a call or in the configuration, a line each, and the exit status that says so.
+fn usage(mistakes: &[String]) -> ExitCode {
+    for mistake in mistakes {
+        complain(format_args!("heliostat: {mistake}"));
+    }
+    ExitCode::from(2)
 }

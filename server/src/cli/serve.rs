@@ -4,7 +4,7 @@
 //! the configuration, all of them; 78 (EX_CONFIG) this machine does not let the server run (`io_uring`, locked memory).
 //! A second signal ends the process at once with 128 + its number.
 
-use super::complain;
+use super::{complain, settings::Settings, usage};
 use crate::{
     config::{Config, Overrides},
     http::admission::Admission,
@@ -35,7 +35,6 @@ use signal_hook::{
 use std::{
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
     process::ExitCode,
     sync::Arc,
     thread,
@@ -53,27 +52,11 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Mirror an upstream and serve clones and fetches of it
 #[derive(Debug, clap::Args)]
 pub struct Serve {
-    /// The configuration file
-    #[arg(long, value_name = "FILE", env = "HELIOSTAT_CONFIG")]
-    config: Option<PathBuf>,
-    /// What to mirror: an http(s) URL or a folder of bare repositories
-    #[arg(long, value_name = "URL", env = "HELIOSTAT_UPSTREAM")]
-    upstream: Option<String>,
-    /// What kind of upstream it is: git or directory; may be left out
-    #[arg(long, value_name = "KIND", env = "HELIOSTAT_KIND")]
-    kind: Option<String>,
-    /// Where the mirrored repositories are kept (default: ./heliostat-data)
-    #[arg(long, value_name = "DIR", env = "HELIOSTAT_DATA")]
-    data: Option<String>,
+    #[command(flatten)]
+    settings: Settings,
     /// Where to serve clones and fetches (default: 127.0.0.1:8080)
     #[arg(long, value_name = "ADDR", env = "HELIOSTAT_LISTEN")]
     listen: Option<String>,
-    /// Where to serve the admin API (default: 127.0.0.1:9090)
-    #[arg(long, value_name = "ADDR", env = "HELIOSTAT_ADMIN_LISTEN")]
-    admin_listen: Option<String>,
-    /// Which repositories of a git upstream to mirror; may be repeated
-    #[arg(long = "mirror", value_name = "PATTERN", env = "HELIOSTAT_MIRROR", value_delimiter = ',')]
-    mirrors: Vec<String>,
     /// How many shards to run (default: one per core)
     #[arg(long, value_name = "N", env = "HELIOSTAT_CORES")]
     cores: Option<String>,
@@ -95,7 +78,7 @@ pub struct Serve {
 pub fn run(arguments: &Serve) -> ExitCode {
     let config = match configuration(arguments) {
         Ok(config) => Arc::new(config),
-        Err(code) => return code,
+        Err(words) => return usage(&words),
     };
     preflight::raise_limits();
     if let Err(refusal) = preflight::check() {
@@ -124,32 +107,15 @@ pub fn run(arguments: &Serve) -> ExitCode {
     code
 }
 
-fn configuration(arguments: &Serve) -> Result<Config, ExitCode> {
-    let text = match &arguments.config {
-        Some(file) => std::fs::read_to_string(file).map_err(|error| {
-            complain(format_args!("heliostat: {}: {error}", file.display()));
-            ExitCode::from(2)
-        })?,
-        None => String::new(),
-    };
-    let overrides = Overrides {
-        upstream: arguments.upstream.clone(),
-        kind: arguments.kind.clone(),
-        data: arguments.data.clone(),
+fn configuration(arguments: &Serve) -> Result<Config, Vec<String>> {
+    arguments.settings.load(Overrides {
         listen: arguments.listen.clone(),
-        admin_listen: arguments.admin_listen.clone(),
-        mirrors: arguments.mirrors.clone(),
         cores: arguments.cores.clone(),
         not_built: [("--ssh-listen", arguments.ssh_listen.is_some()), ("--freshness", arguments.freshness.is_some())]
             .into_iter()
             .filter_map(|(flag, is_given)| is_given.then_some(flag))
             .collect(),
-    };
-    Config::load(&text, &overrides).map_err(|mistakes| {
-        for mistake in mistakes {
-            complain(format_args!("heliostat: {mistake}"));
-        }
-        ExitCode::from(2)
+        ..Overrides::default()
     })
 }
 

@@ -6,7 +6,7 @@
 mod node;
 mod progress;
 
-use super::{complain, say};
+use super::{complain, say, settings::Settings, usage};
 use crate::{
     config::{Config, Overrides},
     sync::{Confirmed, Seed, Syncs, seed},
@@ -41,24 +41,8 @@ pub struct Sync {
     /// Not built yet
     #[arg(long, hide = true)]
     accept_mass_change: bool,
-    /// The configuration file
-    #[arg(long, value_name = "FILE", env = "HELIOSTAT_CONFIG")]
-    config: Option<PathBuf>,
-    /// What to mirror: an http(s) URL or a folder of bare repositories
-    #[arg(long, value_name = "URL", env = "HELIOSTAT_UPSTREAM")]
-    upstream: Option<String>,
-    /// What kind of upstream it is: git or directory; may be left out
-    #[arg(long, value_name = "KIND", env = "HELIOSTAT_KIND")]
-    kind: Option<String>,
-    /// Where the mirrored repositories are kept (default: ./heliostat-data)
-    #[arg(long, value_name = "DIR", env = "HELIOSTAT_DATA")]
-    data: Option<String>,
-    /// Where the running node serves the admin API (default: 127.0.0.1:9090)
-    #[arg(long, value_name = "ADDR", env = "HELIOSTAT_ADMIN_LISTEN")]
-    admin_listen: Option<String>,
-    /// Which repositories of a git upstream to mirror; may be repeated
-    #[arg(long = "mirror", value_name = "PATTERN", env = "HELIOSTAT_MIRROR", value_delimiter = ',')]
-    mirrors: Vec<String>,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 /// What came of one repository: words for success, or for what went wrong.
@@ -94,31 +78,13 @@ pub fn run(arguments: &Sync) -> ExitCode {
 }
 
 fn configuration(arguments: &Sync) -> Result<Config, Vec<String>> {
-    let text = match &arguments.config {
-        Some(file) => std::fs::read_to_string(file).map_err(|error| vec![format!("{}: {error}", file.display())])?,
-        None => String::new(),
-    };
-    let mut overrides = Overrides {
-        upstream: arguments.upstream.clone(),
-        kind: arguments.kind.clone(),
-        data: arguments.data.clone(),
-        admin_listen: arguments.admin_listen.clone(),
-        mirrors: arguments.mirrors.clone(),
+    // Who names repositories on the command line has said what to mirror.
+    let named = arguments.settings.config.is_none().then(|| arguments.repositories.iter().map(ToString::to_string));
+    arguments.settings.load(Overrides {
+        mirrors: named.into_iter().flatten().collect(),
         not_built: if arguments.accept_mass_change { vec!["--accept-mass-change"] } else { Vec::new() },
         ..Overrides::default()
-    };
-    if arguments.config.is_none() && overrides.mirrors.is_empty() {
-        // Who names repositories on the command line has said what to mirror.
-        overrides.mirrors = arguments.repositories.iter().map(ToString::to_string).collect();
-    }
-    Config::load(&text, &overrides).map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
-}
-
-fn usage(words: &[String]) -> ExitCode {
-    for line in words {
-        complain(format_args!("heliostat: {line}"));
-    }
-    ExitCode::from(2)
+    })
 }
 
 /// No node runs: the work is done here.

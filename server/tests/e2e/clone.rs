@@ -74,32 +74,4 @@ fn case(site: &Site, client: &Git, path: &str, arguments: &[&str]) -> Result<(),
     Ok(())
 }
 
-#[test]
-fn protocol_2() {
-    check(Which::Machine, 2);
-}
-
-#[test]
-fn protocol_1() {
-    check(Which::Machine, 1);
-}
-
-#[test]
-fn protocol_0() {
-    check(Which::Machine, 0);
-}
-
-#[test]
-fn debian_protocol_2() {
-    check(Which::Debian, 2);
-}
-
-#[test]
-fn debian_protocol_1() {
-    check(Which::Debian, 1);
-}
-
-#[test]
-fn debian_protocol_0() {
-    check(Which::Debian, 0);
-}
+each_client!(check);

@@ -232,35 +232,7 @@ fn with_ids(upstream: &Upstream, word: &str) -> String {
     }
 }
 
-#[test]
-fn protocol_2() {
-    check(Which::Machine, 2);
-}
-
-#[test]
-fn protocol_1() {
-    check(Which::Machine, 1);
-}
-
-#[test]
-fn protocol_0() {
-    check(Which::Machine, 0);
-}
-
-#[test]
-fn debian_protocol_2() {
-    check(Which::Debian, 2);
-}
-
-#[test]
-fn debian_protocol_1() {
-    check(Which::Debian, 1);
-}
-
-#[test]
-fn debian_protocol_0() {
-    check(Which::Debian, 0);
-}
+each_client!(check);
 
 /// What `fetch --negotiate-only` finds to be common (protocol 2 only: `wait-for-done`).
 #[test]

@@ -58,24 +58,4 @@ fn case(site: &Site, client: &Git, path: &str, form: &[&str]) -> Result<(), Stri
     if mirror == upstream { Ok(()) } else { Err(format!("mirror:   {mirror:?}\nupstream: {upstream:?}")) }
 }
 
-#[test]
-fn protocol_2() {
-    check(Which::Machine, 2);
-}
-
-#[test]
-fn protocol_1() {
-    check(Which::Machine, 1);
-}
-
-#[test]
-fn protocol_0() {
-    check(Which::Machine, 0);
-}
-
-#[test]
-fn debian() {
-    for version in [0, 1, 2] {
-        check(Which::Debian, version);
-    }
-}
+each_client!(check);

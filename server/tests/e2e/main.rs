@@ -10,6 +10,20 @@
 // A panic is a test's report, in what it calls too.
 #![allow(clippy::unwrap_used)]
 
+/// A test for each Git of the machine with each protocol version: `check(which, version)`.
+macro_rules! each_client {
+    ($check:ident) => {
+        each_client!(@ $check protocol_2 Machine 2, protocol_1 Machine 1, protocol_0 Machine 0);
+        each_client!(@ $check debian_protocol_2 Debian 2, debian_protocol_1 Debian 1, debian_protocol_0 Debian 0);
+    };
+    (@ $check:ident $($name:ident $which:ident $version:literal),*) => {$(
+        #[test]
+        fn $name() {
+            $check(crate::support::git::Which::$which, $version);
+        }
+    )*};
+}
+
 mod admin;
 mod clone;
 mod crash;

@@ -1,0 +1,49 @@
+//! What `serve` and `sync` are told alike: the configuration file, and the flags that override it.
+
+use crate::config::{Config, Overrides};
+use std::path::PathBuf;
+
+/// The flags that a node and a synchronisation without one have in common.
+#[derive(Debug, clap::Args)]
+pub struct Settings {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "HELIOSTAT_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// What to mirror: an http(s) URL or a folder of bare repositories
+    #[arg(long, value_name = "URL", env = "HELIOSTAT_UPSTREAM")]
+    pub upstream: Option<String>,
+    /// What kind of upstream it is: git or directory; may be left out
+    #[arg(long, value_name = "KIND", env = "HELIOSTAT_KIND")]
+    pub kind: Option<String>,
+    /// Where the mirrored repositories are kept (default: ./heliostat-data)
+    #[arg(long, value_name = "DIR", env = "HELIOSTAT_DATA")]
+    pub data: Option<String>,
+    /// Where the running node serves the admin API (default: 127.0.0.1:9090)
+    #[arg(long, value_name = "ADDR", env = "HELIOSTAT_ADMIN_LISTEN")]
+    pub admin_listen: Option<String>,
+    /// Which repositories of a git upstream to mirror; may be repeated
+    #[arg(long = "mirror", value_name = "PATTERN", env = "HELIOSTAT_MIRROR", value_delimiter = ',')]
+    pub mirrors: Vec<String>,
+}
+
+impl Settings {
+    /// The configuration with `others` and these flags laid over it; every mistake in it, a line each.
+    pub fn load(&self, others: Overrides) -> Result<Config, Vec<String>> {
+        let text = match &self.config {
+            Some(file) => {
+                std::fs::read_to_string(file).map_err(|error| vec![format!("{}: {error}", file.display())])?
+            }
+            None => String::new(),
+        };
+        let mirrors = if self.mirrors.is_empty() { others.mirrors } else { self.mirrors.clone() };
+        let overrides = Overrides {
+            upstream: self.upstream.clone(),
+            kind: self.kind.clone(),
+            data: self.data.clone(),
+            admin_listen: self.admin_listen.clone(),
+            mirrors,
+            ..others
+        };
+        Config::load(&text, &overrides).map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+    }
+}
