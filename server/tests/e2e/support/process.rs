@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -126,11 +128,21 @@ pub fn wait_until(what: &str, timeout: Duration, mut done: impl FnMut() -> bool)
     }
 }
 
-/// A loopback port that was free a moment ago, outside the range that the kernel gives to clients.
+/// A loopback port that was free a moment ago, outside the range that the kernel gives to clients. No other test on this
+/// machine is given it while this process lives: a server that is down for a while finds it free again, and nobody else
+/// answers there.
 pub fn free_port() -> u16 {
+    let reserve = |port: u16| {
+        let name = format!("heliostat-test-port-{port}");
+        let address = SocketAddr::from_abstract_name(name).expect("a short name");
+        UnixListener::bind_addr(&address).is_ok_and(|reservation| {
+            std::mem::forget(reservation);
+            true
+        })
+    };
     (0..1000)
         .map(|_| fastrand::u16(10_000..32_000))
-        .find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+        .find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok() && reserve(port))
         .expect("one port in a thousand is free")
 }
 
