@@ -89,10 +89,11 @@ struct Selection<'a> {
 }
 
 impl Selection<'_> {
-    /// What the client has. Ids that are not here tell nothing.
+    /// What the client has, the commits included at which it was shallow and no longer is. Ids that are not here tell
+    /// nothing.
     fn haves(&mut self, query: &Query) -> Result<Starts, ReadError> {
         let mut starts = Starts { commits: Vec::new(), trees: Vec::new() };
-        for id in &query.haves {
+        for id in query.haves.iter().chain(&query.boundary.unshallow) {
             let peeled = match self.history.peel(id) {
                 Ok(peeled) => peeled,
                 Err(ReadError::Missing(_)) => continue,

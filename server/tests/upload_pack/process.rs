@@ -96,7 +96,7 @@ fn silence_ends_the_process_after_the_timeout() {
     }
 }
 
-/// The last of the listed differences: stock Git takes a v2 request that ends within its first packet for none at all.
+/// Difference 12: stock Git takes a v2 request that ends within its first packet for none at all.
 #[test]
 fn a_v2_request_that_is_cut_off_in_its_first_packet_is_refused() {
     let subject = Subject::new();

@@ -161,8 +161,10 @@ impl Stage {
         let name = name.split_whitespace().last().unwrap();
         let index = File::open(bare.join(format!("objects/pack/pack-{name}.idx"))).unwrap();
         let mut command = self.process("git");
-        command.arg("show-index").stdin(Stdio::from(index));
-        let listing = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        // Within a repository: without one, Git 2.47 dies of not knowing the hash.
+        let listing = command.arg("-C").arg(&bare).arg("show-index").stdin(Stdio::from(index)).output().unwrap();
+        assert!(listing.status.success(), "show-index: {}", listing.status);
+        let listing = String::from_utf8(listing.stdout).unwrap();
         let mut objects: Vec<(u64, &str)> = listing
             .lines()
             .map(|line| {
@@ -173,6 +175,7 @@ impl Stage {
         objects.sort_unstable();
         // Bases that completed a thin pack stand behind those that were sent.
         let sent = u32::from_be_bytes(pack[8..12].try_into().unwrap()) as usize;
+        assert!(objects.len() >= sent, "{} of {sent} objects", objects.len());
         objects.into_iter().take(sent).map(|(_, id)| id.to_owned()).collect()
     }
 
