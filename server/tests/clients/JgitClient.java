@@ -4,7 +4,10 @@ import org.eclipse.jgit.api.Git;
 import org.eclipse.jgit.lib.Ref;
 import org.eclipse.jgit.transport.TagOpt;
 
-/** A Git client on JGit: clone, fetch or list, as the end-to-end tests ask. */
+/**
+ * A Git client on JGit: clone, fetch or list, as the end-to-end tests ask. No shallow clones: Debian's JGit is 4.11, and
+ * its clients can't ask for a depth (setDepth, setShallowSince and setUnshallow came with 6.3).
+ */
 final class JgitClient {
     public static void main(String[] arguments) throws Exception {
         String url = arguments[1];

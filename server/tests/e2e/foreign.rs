@@ -105,6 +105,7 @@ fn isomorphic_git() {
     });
 }
 
+/// Without `shallow`: the JGit of Debian's libjgit-java (4.11) can't ask for a depth; JGit learnt it in 6.3.
 #[test]
 fn jgit() {
     check(

@@ -30,6 +30,10 @@ pub struct Question {
     pub request: Request,
     /// Tips of what the client says it has: what may be left out or sent all the same.
     pub haves: Vec<String>,
+    /// Trees that are asked for by a filtered request: stock Git may forget them (difference 14).
+    pub wanted_trees: BTreeSet<String>,
+    /// The filter is a combination: stock Git may forget what it lets through (difference 11).
+    pub combined: bool,
 }
 
 /// An answer in comparable form.
@@ -109,7 +113,12 @@ fn compare_packs(stage: &Stage, question: &Question, ours: &Answer, stock: &Answ
     let [ours, stock] = [ours, stock].map(|answer| stage.objects_of_pack(&answer.pack, &question.repository));
     let at_client = stage.reachable(&question.repository, &question.haves);
     let differing: BTreeSet<_> = ours.symmetric_difference(&stock).filter(|id| !at_client.contains(*id)).collect();
-    let (more, fewer): (Vec<_>, Vec<_>) = differing.into_iter().partition(|id| ours.contains(*id));
+    let (mut more, fewer): (Vec<_>, Vec<_>) = differing.into_iter().partition(|id| ours.contains(*id));
+    // The trees, and the tags of them that follow.
+    let peeled =
+        |id: &str| stage.git(&["-C", question.repository.to_str().unwrap(), "rev-parse", &format!("{id}^{{}}")]);
+    more.retain(|_| !question.combined);
+    more.retain(|id| question.wanted_trees.is_empty() || !question.wanted_trees.contains(&peeled(id)));
     assert!(more.is_empty() && fewer.is_empty(), "{what}: ours has more: {more:?}, and lacks: {fewer:?}");
 }
 

@@ -72,7 +72,7 @@ impl Subject {
             options: options.to_vec(),
             environment: vec![("GIT_PROTOCOL".into(), format!("version={version}"))],
             request: Request::of(request),
-            haves: Vec::new(),
+            ..Question::default()
         }
     }
 }
@@ -545,7 +545,7 @@ fn an_old_date_above_newer_history_hides_none_of_it() {
         options: STATELESS.to_vec(),
         environment: vec![("GIT_PROTOCOL".into(), "version=2".into())],
         request: Request::of(&request),
-        haves: Vec::new(),
+        ..Question::default()
     };
     compare(&stage, &question, "a lying date");
 }
@@ -582,6 +582,31 @@ fn a_late_date_below_older_ones_is_still_reachable() {
                 if lost { (128, true) } else { (0, false) },
                 "{what}"
             );
+        }
+    }
+}
+
+/// Difference 14: a tree that is asked for by its tag, and is a wanted commit's own too.
+#[test]
+fn a_tree_that_is_asked_for_is_sent_whatever_the_filter_says() {
+    let subject = Subject::new();
+    subject.configure(&["uploadpack.allowFilter=true"]);
+    let dir = subject.path.to_str().unwrap();
+    subject.stage.git(&["-C", dir, "tag", "-a", "-m", "of a tree", "tree", &subject.tree]);
+    let tag = subject.stage.git(&["-C", dir, "rev-parse", "tree"]);
+    let (want, commit) = (format!("want {tag}"), format!("want {}", subject.main));
+    for (wants, forgotten) in [(&[&*want][..], false), (&[&*commit, &want], true)] {
+        for filter in ["filter object:type=blob", "filter object:type=tag"] {
+            let request = [&["command=fetch", "0001"], wants, &["no-progress", filter, "done", "0000"]].concat();
+            let [stock, ours] = Side::BOTH.map(|side| {
+                let mut command = subject.stage.server(side);
+                command.env("GIT_PROTOCOL", "version=2").args(STATELESS).arg(dir);
+                let answer = Answer::of(&run(&mut command, &Request::of(&request).0));
+                subject.stage.objects_of_pack(&answer.pack, &subject.path)
+            });
+            let difference: Vec<_> = ours.symmetric_difference(&stock).collect();
+            assert!(ours.contains(&subject.tree), "{wants:?} {filter}");
+            assert_eq!(difference, if forgotten { vec![&subject.tree] } else { vec![] }, "{wants:?} {filter}");
         }
     }
 }

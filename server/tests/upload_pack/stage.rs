@@ -179,6 +179,11 @@ impl Stage {
         objects.into_iter().take(sent).map(|(_, id)| id.to_owned()).collect()
     }
 
+    /// The kind of an object.
+    pub fn kind(&self, repository: &Path, id: &str) -> String {
+        self.git(&["-C", repository.to_str().unwrap(), "cat-file", "-t", id])
+    }
+
     /// All ids that `tips` reach.
     pub fn reachable(&self, repository: &Path, tips: &[String]) -> BTreeSet<String> {
         if tips.is_empty() {
