@@ -110,7 +110,7 @@ pub struct Policy {
 
 impl Policy {
     /// What a mirror offers its clients: everything that a client can use, exact wants of what is or recently was
-    /// advertised.
+    /// advertised. All but a session id, which takes a source of chance.
     pub fn mirror(agent: impl Into<String>) -> Self {
         Self {
             wants: WantPolicy::Recent,

@@ -35,6 +35,7 @@ pub struct Session {
     reply: Reply,
     state: State,
     requests: usize,
+    client_session_id: Option<String>,
 }
 
 enum State {
@@ -74,7 +75,21 @@ enum Progress {
 impl Session {
     /// A session at its beginning.
     pub fn new(version: Version, phase: Phase) -> Self {
-        Self { version, phase, input: Input::default(), reply: Reply::default(), state: State::Begin, requests: 0 }
+        Self {
+            version,
+            phase,
+            input: Input::default(),
+            reply: Reply::default(),
+            state: State::Begin,
+            requests: 0,
+            client_session_id: None,
+        }
+    }
+
+    /// The `session-id` that the client gave with its last request, once that has been read: to join its traces with ours.
+    /// It is what the client chose, cut to a thousand bytes, and proves nothing.
+    pub fn client_session_id(&self) -> Option<&str> {
+        self.client_session_id.as_deref()
     }
 
     /// Takes bytes from the peer. What exceeds [`REQUEST_BYTES_MAX`](crate::limits::REQUEST_BYTES_MAX) is dropped and the
@@ -217,6 +232,7 @@ impl Session {
                 Some(_) => break,
             }
         }
+        self.client_session_id = needs.session_id.take();
         let negotiation = needs.finish(self.version, self.phase, view, &mut self.reply)?;
         Ok(Progress::Made(match negotiation {
             Some(negotiation) => State::Negotiating { negotiation: Box::new(negotiation), begun: false },
@@ -260,9 +276,13 @@ impl Session {
             };
             match packet {
                 Packet::Data(line) => keys.key(line, view)?,
-                Packet::Delimiter => return Ok(Progress::Made(State::Arguments(keys.finish()?))),
+                Packet::Delimiter => {
+                    self.client_session_id = keys.session_id.take();
+                    return Ok(Progress::Made(State::Arguments(keys.finish()?)));
+                }
                 Packet::Flush if !keys.seen => return Ok(Progress::Made(State::Ended(None))),
                 Packet::Flush => {
+                    self.client_session_id = keys.session_id.take();
                     let command = keys.finish()?;
                     return self.answer(command, view);
                 }

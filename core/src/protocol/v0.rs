@@ -83,6 +83,8 @@ pub(super) struct Needs {
     no_done: bool,
     filters: bool,
     framing: Option<Framing>,
+    /// `session-id`, as far as an error would quote it.
+    pub session_id: Option<String>,
 }
 
 impl Needs {
@@ -116,6 +118,9 @@ impl Needs {
         demand.include_tag |= capabilities.contains("include-tag");
         self.no_done |= capabilities.contains("no-done");
         self.filters |= view.policy.filters && capabilities.contains("filter");
+        if view.policy.session_id.is_some() && self.session_id.is_none() {
+            self.session_id = capabilities.value("session-id").map(quoted);
+        }
         if capabilities.contains("multi_ack_detailed") {
             self.acks = AckMode::MultiDetailed;
         } else if capabilities.contains("multi_ack") {

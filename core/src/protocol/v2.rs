@@ -52,6 +52,8 @@ pub(super) struct Keys {
     command: Option<Command>,
     /// Whether there was any key: without one, a flush ends the connection.
     pub seen: bool,
+    /// `session-id`, as far as an error would quote it.
+    pub session_id: Option<String>,
     wrong_format: bool,
 }
 
@@ -65,7 +67,10 @@ impl Keys {
         let Capability { name, value } = Capability::parse(line);
         match name {
             b"agent" | b"server-option" => Ok(()),
-            b"session-id" if view.policy.session_id.is_some() => Ok(()),
+            b"session-id" if view.policy.session_id.is_some() => {
+                self.session_id = value.map(quoted);
+                Ok(())
+            }
             b"object-format" => self.object_format(value),
             _ => refused(format!("unknown capability '{}'", quoted(line))),
         }

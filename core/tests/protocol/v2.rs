@@ -375,3 +375,23 @@ fn the_mirror_grants_what_is_or_recently_was_reachable() {
         assert!(ask(&fixture, version, "want {secret}").died.is_some());
     }
 }
+
+#[test]
+fn a_session_id_is_read_where_one_is_offered() {
+    let fixture = Fixture::full();
+    for offered in [None, Some("0123abcd".to_owned())] {
+        let policy = Policy { session_id: offered.clone(), ..Policy::mirror("heliostat/test") };
+        let ask = |version, phase, request: &str| {
+            run(&fixture, &policy, version, phase, &encode(&fixture.fill(request)), usize::MAX).transcript
+        };
+        for version in [Version::V0, Version::V1, V2] {
+            let advertised = ask(version, Phase::Advertise, "").packets.concat();
+            assert_eq!(advertised.contains("session-id="), offered.is_some(), "{version:?}: {advertised}");
+        }
+        let listed = ask(V2, Phase::Stateless, "session-id=client\ncommand=ls-refs\n0000");
+        let unknown = offered.is_none().then(|| "unknown capability 'session-id=client'".to_owned());
+        assert_eq!(listed.died, unknown);
+        let fetched = ask(Version::V0, Phase::Stateless, "want {c12} session-id=client\n0000\ndone");
+        assert_eq!(fetched.died, None);
+    }
+}

@@ -33,6 +33,8 @@ use signal_hook::{
     iterator::Signals,
 };
 use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher as _,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
@@ -164,7 +166,10 @@ impl Server {
         let (admin_listeners, admin_address) = bind(config.admin.listen, 1)?;
 
         let (post, inboxes) = Post::new(shards);
-        let policy = Arc::new(Policy::mirror(concat!("heliostat/", env!("CARGO_PKG_VERSION"))));
+        let session_id = Some(session_id());
+        tracing::debug!(session_id, "offered to clients");
+        let policy =
+            Arc::new(Policy { session_id, ..Policy::mirror(concat!("heliostat/", env!("CARGO_PKG_VERSION"))) });
         let tools = Tools {
             post: post.clone(),
             policy: policy.clone(),
@@ -331,4 +336,10 @@ fn watch_signals(events: flume::Sender<Event>) -> Result<(), String> {
         }
     });
     spawned.map(|_| ()).map_err(|error| format!("starting threads: {error}"))
+}
+
+/// By which the traces of clients name this run of the process. It tells nothing of it: no time, no number, no address.
+fn session_id() -> String {
+    let chance = RandomState::new();
+    format!("{:016x}{:016x}", chance.hash_one(0), chance.hash_one(1))
 }

@@ -119,6 +119,16 @@ async fn discard(wire: &Wire) {
 }
 
 fn log(record: &Record, wire: &Wire, bytes: u64, started: Instant, error: Option<&io::Error>) {
+    if let Some(session_id) = &record.session_id {
+        tracing::debug!(
+            target: "heliostat::request",
+            peer = %wire.peer(),
+            repository = record.repository.as_deref(),
+            operation = record.operation,
+            session_id = %session_id.escape_debug(),
+            "the client's session"
+        );
+    }
     let error = record.error.clone().or_else(|| error.map(|error| format!("the client went away: {error}")));
     tracing::info!(
         target: "heliostat::request",

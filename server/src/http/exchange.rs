@@ -56,6 +56,8 @@ pub struct Record {
     pub freshness: Option<&'static str>,
     /// `Heliostat-Generation`.
     pub generation: Option<String>,
+    /// The client's `session-id`, in its own words.
+    pub session_id: Option<String>,
     /// Why it failed, for the operator.
     pub error: Option<String>,
 }

@@ -46,6 +46,7 @@ pub async fn speak(mut answer: Answer<'_, '_>, mut session: Session, found: &Fou
         match event {
             Event::Send(bytes) => answer.push(&bytes).await?,
             Event::End(fault) => {
+                answer.record().session_id = session.client_session_id().map(str::to_owned);
                 answer.record().error = fault.map(|fault| fault.to_string());
                 return answer.finish().await;
             }

@@ -148,6 +148,7 @@ async fn speak(
     found: &Found,
 ) -> io::Result<()> {
     let Spoken { session, bytes, end } = spoken;
+    answer.record().session_id = session.client_session_id().map(str::to_owned);
     answer.push(&bytes).await?;
     match end {
         End::Pack(framing) => stream::send(answer, session, framing, steps, found).await,

@@ -1,7 +1,10 @@
 //! Every form of `git clone`, in protocol 0, 1 and 2, by each Git of the machine.
 
+use std::collections::BTreeSet;
+
 use crate::support::compare::{Report, sound_and_same};
 use crate::support::git::{Git, Which};
+use crate::support::process::run;
 use crate::support::repositories::Upstream;
 use crate::support::site::Site;
 
@@ -75,3 +78,34 @@ fn case(site: &Site, client: &Git, path: &str, arguments: &[&str]) -> Result<(),
 }
 
 each_client!(check);
+
+/// Each side learns the other's session id, so that their traces can be joined; what a client says in it can't write on an
+/// operator's terminal.
+#[test]
+fn session_ids_join_traces() {
+    let mut site = Site::start_with(&["--log", "debug"], |git, folder| {
+        Upstream::rich(git, &folder.join("team/app.git"));
+    });
+    let url = site.mirror_url("team/app.git");
+    let mut offered = BTreeSet::new();
+    for version in [0, 1, 2] {
+        let client = Git::client(&site.sandbox, Which::Machine, version);
+        let trace = site.sandbox.path().join(format!("trace-{version}"));
+        let target = site.sandbox.fresh("clone").display().to_string();
+        let arguments = ["-c", "transfer.advertiseSID=true", "clone", "-q", "--bare", &url, &target];
+        let mut command = client.command(site.sandbox.path(), &arguments);
+        command.env("GIT_TRACE_PACKET", &trace).env("GIT_TRACE2_PARENT_SID", format!("ci\u{1b}[7mjob-{version}"));
+        let finished = run(&mut command, b"", site.sandbox.path());
+        assert!(finished.status.success(), "v{version}: {}", finished.stderr);
+        let told = std::fs::read_to_string(&trace).expect("a trace");
+        let told = told.lines().find(|line| line.contains("< ") && line.contains("session-id=")).expect("the server's");
+        let id = told.split("session-id=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a value");
+        assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "v{version}: {id}");
+        offered.insert(id.to_owned());
+        let log = site.mirror().log();
+        let line = log.lines().find(|line| line.contains(&format!("job-{version}"))).expect("the client's id");
+        assert!(line.contains("ci?[7mjob-") && line.contains("team/app"), "v{version}: {line}");
+    }
+    assert_eq!(offered.len(), 1, "one id for a run of the process: {offered:?}");
+    assert!(site.mirror().log().contains(offered.first().expect("an id")), "the operator is told of it");
+}
