@@ -63,7 +63,7 @@ fn clearing(kills: usize) -> Part {
 }
 
 fn rewriting(kills: usize) -> Part {
-    Part { begins: Mark::Begun, ends: Mark::Sealing, phase: Phase::Rewriting, kills }
+    Part { begins: Mark::Filling, ends: Mark::Sealing, phase: Phase::Rewriting, kills }
 }
 
 fn replacing(kills: usize) -> Part {
@@ -123,9 +123,12 @@ impl Hunt {
     fn count(&mut self, at: usize, phase: Phase) {
         self.kills += 1;
         *self.counts.entry(phase).or_default() += 1;
-        // It does not take that long today.
-        if self.parts[at].phase != phase {
+        // The work does not take as long each time as when it was measured.
+        let wanted = self.parts[at].phase;
+        if phase > wanted || phase == Phase::Idle {
             self.spans[at] /= 2;
+        } else if phase < wanted {
+            self.spans[at] *= 2;
         }
     }
 
@@ -220,7 +223,7 @@ fn consolidation(parts: Vec<Part>, what: &str) {
             fill(scene, server);
             let mut watch = Watch::on(&server.data());
             let seen = watch.until(Mark::Cleared, CONSOLIDATION_TIMEOUT)
-                && watch.between(Mark::Begun, Mark::Published).is_some();
+                && watch.between(Mark::Filling, Mark::Published).is_some();
             if seen && OnDisk::read(&server.data()).listed.len() <= 2 {
                 return watch;
             }

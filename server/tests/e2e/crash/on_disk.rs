@@ -23,7 +23,7 @@ pub struct OnDisk {
     pub aside: BTreeSet<String>,
 }
 
-/// What was under way when the process was killed, by what it left.
+/// What was under way when the process was killed, by what it left; in the order in which it happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Nothing is left of any work: before it, or after it.

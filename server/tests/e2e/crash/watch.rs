@@ -10,12 +10,12 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
-/// What can be seen to happen, in the order of a sync. A consolidation has all of them but `Filling` and `Checking`.
+/// What can be seen to happen, in the order of a sync. A consolidation has all of them but `Checking`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mark {
     /// A place in quarantine is made.
     Begun,
-    /// The pack's file is there.
+    /// The pack's file is there, or the directory that a consolidation writes to.
     Filling,
     /// The pack is indexed.
     Checking,
@@ -132,7 +132,7 @@ impl Watch {
 
     fn in_work(&mut self, name: &OsStr) {
         match name.to_str() {
-            Some("incoming.pack") => self.mark(Mark::Filling),
+            Some("incoming.pack" | "consolidated-0") => self.mark(Mark::Filling),
             Some(name) if name.starts_with("pack-") && name.ends_with(".idx") => self.mark(Mark::Checking),
             _ => {}
         }
