@@ -57,6 +57,8 @@ impl Client<'_> {
         let shallow = std::fs::read_to_string(git_dir.join("shallow")).unwrap_or_default();
         let mut shallow: Vec<_> = shallow.lines().map(String::from).collect();
         shallow.sort();
+        // Stock Git may name a commit twice.
+        shallow.dedup();
         Contents {
             refs: git(&["for-each-ref", "--format=%(objectname) %(refname) %(symref)"]),
             head: std::fs::read_to_string(git_dir.join("HEAD")).unwrap(),
