@@ -157,8 +157,6 @@ pub const ALTERNATES_BYTES_MAX: u64 = 1 << 20;
 pub const ALTERNATES_DEPTH_MAX: usize = 5;
 /// Packs of one repository. Each takes two maps of the process' 65,530. More: refuse.
 pub const PACKS_MAX: usize = 20_000;
-/// Tags of tags that are followed to a peeled value. Git has no limit, and nobody has ten. Deeper: not peeled.
-pub const TAG_DEPTH_MAX: usize = 1_000;
 
 // Speaking to upstreams.
 

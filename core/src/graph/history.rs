@@ -7,7 +7,10 @@ use crate::{
     oid,
 };
 use bstr::ByteSlice;
-use std::{collections::BTreeSet, sync::atomic::Ordering};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::atomic::Ordering,
+};
 
 /// Stands for an object that the database does not hold.
 pub(super) const MISSING: Number = Number(u32::MAX);
@@ -22,6 +25,8 @@ pub(super) struct History<'a> {
     parents: Vec<Number>,
     /// Commits whose parents are not followed.
     cut: NumberSet,
+    /// What the annotated tags that have been met lead to.
+    peeled: HashMap<Number, (Number, Kind)>,
     pub(super) memo: Memo,
 }
 
@@ -58,7 +63,7 @@ struct Commit {
 
 /// What an id leads to when tags are followed.
 pub(super) struct Peeled {
-    /// The annotated tags on the way, outermost first.
+    /// The annotated tags on the way that no peeling met before, outermost first.
     pub(super) tags: Vec<Number>,
     /// What the last of them points at.
     pub(super) number: Number,
@@ -87,6 +92,7 @@ impl<'a> History<'a> {
             commits: Vec::new(),
             parents: Vec::new(),
             cut,
+            peeled: HashMap::new(),
             memo: Memo(vec![([0; 20], MISSING); MEMO_SLOTS]),
         }
     }
@@ -183,27 +189,34 @@ impl<'a> History<'a> {
         Err(ReadError::Missing(id))
     }
 
-    /// Follows annotated tags.
+    /// Follows annotated tags. Each is read once, however many are tags of it.
     pub(super) fn peel(&mut self, id: &ObjectId) -> Result<Peeled, ReadError> {
         let graph = self.graph;
+        let corrupt = |number, detail: &str| ReadError::Corrupt { id: graph.objects.id(number), detail: detail.into() };
         let mut tags = Vec::new();
         let mut number = graph.objects.require(id)?;
-        loop {
+        let (number, kind) = loop {
             self.check_stop()?;
+            if let Some(end) = self.peeled.get(&number) {
+                break *end;
+            }
             // Blobs may be large: their type is enough.
             let (kind, _) = graph.objects.header(number, &mut self.reader)?;
             if kind != Kind::Tag {
-                return Ok(Peeled { tags, number, kind });
+                break (number, kind);
             }
             let object = graph.objects.read(number, &mut self.reader)?;
             let target = object.data.strip_prefix(b"object ").and_then(|rest| hex_line(rest));
-            let target = target.ok_or_else(|| ReadError::Corrupt {
-                id: graph.objects.id(number),
-                detail: "not a well-formed tag".into(),
-            })?;
+            let target = target.ok_or_else(|| corrupt(number, "not a well-formed tag"))?;
             tags.push(number);
+            // Only on a disk that changed can tags name each other.
+            if tags.len() > graph.objects.numbers_end() as usize {
+                return Err(corrupt(number, "a tag of itself"));
+            }
             number = graph.objects.require(&target.0)?;
-        }
+        };
+        self.peeled.extend(tags.iter().map(|tag| (*tag, (number, kind))));
+        Ok(Peeled { tags, number, kind })
     }
 
     /// Peels each id to a commit; ids of other types or that are missing give none.

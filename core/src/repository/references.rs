@@ -8,13 +8,13 @@
 use super::{OpenError, Repository, hidden::HiddenRefs};
 use crate::{
     ObjectId,
-    limits::{PACKED_REFS_BYTES_MAX, REF_NAME_BYTES_MAX, REFERENCE_FILE_BYTES_MAX, SYMREF_DEPTH_MAX, TAG_DEPTH_MAX},
-    objects::{Database, Kind, Reader},
+    limits::{PACKED_REFS_BYTES_MAX, REF_NAME_BYTES_MAX, REFERENCE_FILE_BYTES_MAX, SYMREF_DEPTH_MAX},
+    objects::{Database, Kind, Number, Reader},
     refs::{Head, PackedRefs, Peeled, Ref, RefName, RefTable, UnexpectedLine},
 };
 use bstr::{BStr, BString, ByteSlice};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     ffi::OsStr,
     fs::{self, File},
     io::{self, Read},
@@ -107,6 +107,7 @@ impl Repository {
             packed: &packed,
             objects,
             reader: Reader::new(),
+            peeled: HashMap::new(),
             hidden_refs,
             refs: Vec::new(),
             hidden: Vec::new(),
@@ -208,6 +209,8 @@ struct Reading<'a> {
     packed: &'a PackedRefs,
     objects: Option<&'a Database>,
     reader: Reader,
+    /// What tags finally lead to, as far as it is known; `None`: nowhere.
+    peeled: HashMap<Number, Option<Number>>,
     hidden_refs: &'a HiddenRefs,
     refs: Vec<Ref>,
     hidden: Vec<ObjectId>,
@@ -299,21 +302,36 @@ impl Reading<'_> {
         }
     }
 
-    /// What an annotated tag finally leads to.
+    /// What an annotated tag finally leads to. Each is read once, however many are tags of it.
     fn peel(&mut self, id: ObjectId) -> Option<ObjectId> {
         let objects = self.objects?;
-        let mut current = id;
-        for _ in 0..TAG_DEPTH_MAX {
-            let number = objects.number(&current)?;
-            let (kind, _) = objects.header(number, &mut self.reader).ok()?;
-            if kind != Kind::Tag {
-                return (current != id).then_some(current);
+        let mut tags = Vec::new();
+        let mut at = objects.number(&id)?;
+        let end = loop {
+            if let Some(end) = self.peeled.get(&at) {
+                break *end;
             }
-            let tag = objects.read(number, &mut self.reader).ok()?;
-            let target = tag.data.strip_prefix(b"object ")?.get(..40)?;
-            current = ObjectId::from_hex(target).ok()?;
-        }
-        None
+            let target = match objects.header(at, &mut self.reader) {
+                Ok((Kind::Tag, _)) => self.target(objects, at),
+                Ok(_) => break Some(at),
+                Err(_) => None,
+            };
+            tags.push(at);
+            // Only on a disk that changed can tags name each other.
+            match target.filter(|_| tags.len() <= objects.numbers_end() as usize) {
+                Some(target) => at = target,
+                None => break None,
+            }
+        };
+        self.peeled.extend(tags.into_iter().map(|tag| (tag, end)));
+        end.map(|end| objects.id(end)).filter(|end| *end != id)
+    }
+
+    /// What a tag names, if it names something that is here.
+    fn target(&mut self, objects: &Database, tag: Number) -> Option<Number> {
+        let tag = objects.read(tag, &mut self.reader).ok()?;
+        let target = tag.data.strip_prefix(b"object ")?.get(..40)?;
+        objects.number(&ObjectId::from_hex(target).ok()?)
     }
 }
 

@@ -5,7 +5,6 @@
 
 use crate::{
     ObjectId,
-    limits::TAG_DEPTH_MAX,
     objects::{Database, Kind, Reader},
     refs::RefTable,
 };
@@ -51,7 +50,8 @@ fn object_named(name: &[u8], refs: &RefTable) -> Option<ObjectId> {
 
 /// Through tags, and from a commit to its tree, until an object of that kind is there.
 fn peel(mut id: ObjectId, wanted: Kind, objects: &Database, reader: &mut Reader) -> Option<ObjectId> {
-    for _ in 0..TAG_DEPTH_MAX {
+    // Objects that lead to each other in a circle are on a disk that is damaged.
+    for _ in 0..objects.numbers_end() {
         let object = objects.read(objects.number(&id)?, reader).ok()?;
         if object.kind == wanted {
             return Some(id);

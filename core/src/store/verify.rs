@@ -12,13 +12,16 @@ use super::{
 };
 use crate::{
     ObjectId,
-    limits::{READER_CACHE_BYTES_MAX, TAG_DEPTH_MAX},
+    limits::READER_CACHE_BYTES_MAX,
     objects::{Database, Number, ReadError, Reader},
     refs::{Head, RefTable},
 };
 use gix_object::Kind;
 use gix_pack::data::entry::Header;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// How many objects are looked at between two looks at the stop flag.
 const OBJECTS_PER_STOP: u32 = 256;
@@ -45,6 +48,8 @@ struct Proof<'a> {
     objects: &'a Database,
     /// By number; of old objects only those that were asked for.
     kinds: Vec<Option<Kind>>,
+    /// What the tags that references lead to finally peel to.
+    peeled: HashMap<Number, ObjectId>,
     reader: Reader,
     findings: Findings,
     stop: &'a AtomicBool,
@@ -55,6 +60,7 @@ impl<'a> Proof<'a> {
         Self {
             objects,
             kinds: vec![None; objects.numbers_end() as usize],
+            peeled: HashMap::new(),
             // Every object came in through an ingest, under limits of its own.
             reader: Reader::with_limits(READER_CACHE_BYTES_MAX, u64::MAX),
             findings: Findings::default(),
@@ -193,21 +199,29 @@ impl<'a> Proof<'a> {
         Ok(RefTable::new(all, refs.head().clone()))
     }
 
-    /// What an annotated tag finally peels to.
+    /// What an annotated tag finally peels to. Each is read once, however many are tags of it.
     fn peel(&mut self, id: ObjectId) -> Result<Option<ObjectId>, VerifyError> {
+        let mut tags = Vec::new();
         let mut at = id;
-        for depth in 0..=TAG_DEPTH_MAX {
+        let end = loop {
             let number = self.objects.require(&at)?;
+            if let Some(end) = self.peeled.get(&number) {
+                break *end;
+            }
             if self.kind(number)? != Kind::Tag {
-                return Ok((depth > 0).then_some(at));
+                break at;
             }
             let object = self.objects.read(number, &mut self.reader)?;
             let mut target = None;
             fsck::check(Kind::Tag, object.data, &mut |id, _| target = Some(id), &mut |_| {})
                 .map_err(|broken| VerifyError::Broken { id: at, detail: broken.0.into() })?;
-            at = target.ok_or(VerifyError::Broken { id: at, detail: "tag without an object line".into() })?;
-        }
-        Err(VerifyError::Broken { id, detail: "tag of a tag of a tag, too often".into() })
+            tags.push(number);
+            // Only on a disk that changed can tags name each other.
+            let target = target.filter(|_| tags.len() <= self.objects.numbers_end() as usize);
+            at = target.ok_or(VerifyError::Broken { id: at, detail: "a tag of nothing but tags".into() })?;
+        };
+        self.peeled.extend(tags.into_iter().map(|tag| (tag, end)));
+        Ok((end != id).then_some(end))
     }
 }
 
