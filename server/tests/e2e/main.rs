@@ -25,6 +25,7 @@ macro_rules! each_client {
 }
 
 mod admin;
+mod adversarial;
 mod clone;
 mod crash;
 mod demo;
@@ -32,6 +33,7 @@ mod directory;
 mod fetch;
 mod foreign;
 mod generated;
+mod hidden;
 mod hostile;
 mod ls_remote;
 mod names;

@@ -1,0 +1,280 @@
+//! Histories made to hurt whoever walks them: each is mirrored and served as any other, within bounds of time and memory,
+//! and what clients get of it is what stock Git gives.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::support::compare::{Report, sound_and_same};
+use crate::support::git::Git;
+use crate::support::heliostat::Heliostat;
+use crate::support::repositories::Upstream;
+use crate::support::sandbox::Sandbox;
+
+/// What the server may hold beyond mapped files.
+const MEMORY_BYTES_MAX: u64 = 300 << 20;
+/// Longest time that any one answer may take the server. Each takes less than one second on a machine that is not busy.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// A stream for `git fast-import`, commit by commit, each with its mark.
+#[derive(Default)]
+struct History {
+    stream: String,
+    marks: usize,
+}
+
+impl History {
+    /// A commit without files, with these parents.
+    fn commit(&mut self, parents: &[usize]) -> usize {
+        self.commit_with(1_600_000_000 + self.marks, parents, &[])
+    }
+
+    fn commit_with(&mut self, date: usize, parents: &[usize], files: &[(&str, &str)]) -> usize {
+        self.marks += 1;
+        let _ = write!(
+            self.stream,
+            "reset refs/heads/main\ncommit refs/heads/main\nmark :{}\ncommitter C <c@example.com> {date} +0000\ndata 0\n",
+            self.marks
+        );
+        for (at, parent) in parents.iter().enumerate() {
+            let _ = writeln!(self.stream, "{} :{parent}", if at == 0 { "from" } else { "merge" });
+        }
+        for (path, content) in files {
+            let _ = write!(self.stream, "M 100644 inline {path}\ndata {}\n{content}\n", content.len());
+        }
+        self.marks
+    }
+}
+
+/// 100,000 commits in a line.
+fn linear(history: &mut History) {
+    let mut last = history.commit(&[]);
+    for _ in 1..100_000 {
+        last = history.commit(&[last]);
+    }
+}
+
+/// A long line, with as many ways into it, and who goes depth first finds the longest first: each shorter one is news for the
+/// whole line.
+fn ladder(history: &mut History) {
+    let mut line = history.commit(&[]);
+    for _ in 1..20_000 {
+        line = history.commit(&[line]);
+    }
+    let mut rung = history.commit(&[line]);
+    for _ in 0..20_000 {
+        let way = history.commit(&[line]);
+        rung = history.commit(&[way, rung]);
+    }
+}
+
+/// Two commits at each step, both merging both of the step before: 2 to the 3,000th ways, all at the same second.
+fn grid(history: &mut History) {
+    let mut step =
+        [history.commit_with(1_600_000_000, &[], &[("a", "a")]), history.commit_with(1_600_000_000, &[], &[])];
+    for _ in 0..3_000 {
+        step = [step, [step[1], step[0]]].map(|parents| history.commit_with(1_600_000_000, &parents, &[]));
+    }
+    history.commit_with(1_600_000_000, &step, &[]);
+}
+
+/// Commits with 500 parents each, which share them.
+fn octopus(history: &mut History) {
+    let root = history.commit_with(1_600_000_000, &[], &[("root", "root\n")]);
+    let arms: Vec<usize> = (0..500)
+        .map(|n| history.commit_with(1_600_000_100 + n, &[root], &[(&format!("arm/{n}"), &format!("{n}\n"))]))
+        .collect();
+    let mut last = history.commit_with(1_600_001_000, &arms, &[]);
+    for n in 0..50 {
+        let parents = [&[last], &arms[..499]].concat();
+        last = history.commit_with(1_600_001_001 + n, &parents, &[]);
+    }
+}
+
+/// One commit with 1,000 plain tags, 1,000 annotated ones, and a tag of a tag of a tag, 2,000 deep, each with a name. Of more
+/// names Git's client is slow itself.
+fn tags(history: &mut History) {
+    let commit = history.commit_with(1_600_000_000, &[], &[("file", "content\n")]);
+    let tagger = "tagger C <c@example.com> 1600000000 +0000\ndata 0\n";
+    for n in 0..2_000 {
+        if n % 2 == 0 {
+            let _ = write!(history.stream, "reset refs/tags/light-{n:04}\nfrom :{commit}\n\n");
+            let _ = write!(history.stream, "tag wide-{n:04}\nfrom :{commit}\n{tagger}");
+        }
+        let (target, mark) = (commit + n, commit + n + 1);
+        let _ = write!(history.stream, "tag deep-{n:04}\nmark :{mark}\nfrom :{target}\n{tagger}");
+    }
+}
+
+/// Folders in folders, `depth` of them, in two commits that differ in the innermost file.
+fn nested(history: &mut History, depth: usize) {
+    let path = format!("{}file", "d/".repeat(depth));
+    let first = history.commit_with(1_600_000_000, &[], &[(&path, "first\n")]);
+    history.commit_with(1_600_000_001, &[first], &[(&path, "second\n")]);
+}
+
+/// A mirror of a folder with one repository.
+struct Target {
+    git: Git,
+    upstream: Upstream,
+    server: Heliostat,
+    sandbox: Sandbox,
+}
+
+impl Target {
+    fn start(make: impl FnOnce(&mut History)) -> Self {
+        let sandbox = Sandbox::new();
+        let git = Git::new(&sandbox);
+        let folder = sandbox.folder("upstream");
+        let upstream = Upstream::empty(&git, &folder.join("app.git"));
+        let mut history = History::default();
+        make(&mut history);
+        let import = ["-c", "fastimport.unpackLimit=1", "fast-import", "--quiet", "--force"];
+        let finished = git.run_with(&upstream.folder, &import, history.stream.as_bytes());
+        assert!(finished.status.success(), "fast-import: {}", finished.stderr);
+        upstream.run(&["pack-refs", "--all"]);
+        let server = Heliostat::start(&sandbox.folder("heliostat"), &folder.display().to_string(), &[]);
+        Self { git, upstream, server, sandbox }
+    }
+
+    /// A repository that these commands make, from the mirror and from the upstream; `{url}` is where they fetch.
+    fn both(&self, name: &str, commands: &[&[&str]], report: &mut Report) {
+        let make = |url: &str| -> Result<PathBuf, String> {
+            let folder = self.sandbox.folder(&format!("clones/{:016x}", fastrand::u64(..)));
+            self.git.text(&folder, &["init", "--quiet", "--bare", "."]);
+            for command in commands {
+                let arguments: Vec<&str> =
+                    command.iter().map(|word| if *word == "{url}" { url } else { word }).collect();
+                self.git.try_text(&folder, &arguments)?;
+            }
+            Ok(folder)
+        };
+        let outcome = make(&format!("{}/app.git", self.server.url()))
+            .and_then(|ours| Ok((ours, make(&format!("file://{}", self.upstream.folder.display()))?)))
+            .and_then(|(ours, theirs)| sound_and_same(&self.git, &ours, &theirs));
+        report.case(name, outcome);
+    }
+
+    /// What these arguments of a fetch bring into an empty repository is sound by itself, and so many commits.
+    fn brings(&self, commits: usize, arguments: &[&str], report: &mut Report) {
+        let folder = self.sandbox.folder(&format!("clones/{:016x}", fastrand::u64(..)));
+        self.git.text(&folder, &["init", "--quiet", "--bare", "."]);
+        let url = format!("{}/app.git", self.server.url());
+        // The client itself walks all that came.
+        let outcome = self
+            .git
+            .try_text(&folder, &[&["fetch", "-q", &url, "+refs/*:refs/*"], arguments].concat())
+            .and_then(|_| self.git.try_text(&folder, &["rev-list", "--all", "--count"]))
+            .and_then(|count| if count == commits.to_string() { Ok(()) } else { Err(format!("{count} commits")) });
+        report.case(&format!("{arguments:?}"), outcome);
+    }
+
+    /// The end: no answer took long, and there is little memory in use.
+    fn lives_on(&self, report: Report) {
+        report.finish();
+        let log = self.server.log();
+        assert!(!log.contains("panicked"), "{log}");
+        let durations = log.lines().filter_map(|line| {
+            let duration = line.split(" duration_ms=").nth(1)?;
+            duration.split(' ').next()?.parse().ok()
+        });
+        let longest = Duration::from_millis(durations.max().expect("answers are logged"));
+        assert!(longest < ANSWER_TIME_MAX, "an answer took {longest:?}:\n{log}");
+        let memory = self.server.memory_bytes();
+        eprintln!("longest {longest:?} memory {} MiB", memory >> 20);
+        assert!(memory < MEMORY_BYTES_MAX, "{} MiB of memory", memory >> 20);
+    }
+}
+
+/// Everything; the newest part of it, more, and the rest; from a middle on.
+fn cloned_and_fetched(target: &Target, depth: &str, middle: &str) -> Report {
+    let mut report = Report::default();
+    let all = "+refs/*:refs/*";
+    let (depth, more) = (format!("--depth={depth}"), format!("--deepen={depth}"));
+    let shallow: &[&str] = &["fetch", "-q", &depth, "{url}", all];
+    target.both("all", &[&["fetch", "-q", "{url}", all]], &mut report);
+    target.both("deepened", &[shallow, &["fetch", "-q", &more, "{url}", all]], &mut report);
+    target.both("unshallowed", &[shallow, &["fetch", "-q", "--unshallow", "{url}", all]], &mut report);
+    let middle = format!("{}:refs/middle", target.upstream.id(middle));
+    target.both("the rest", &[&["fetch", "-q", "{url}", &middle], &["fetch", "-q", "{url}", all]], &mut report);
+    report
+}
+
+#[test]
+fn a_long_line() {
+    let target = Target::start(linear);
+    let mut report = Report::default();
+    target.brings(100_000, &[], &mut report);
+    target.brings(75_000, &["--depth=75000"], &mut report);
+    target.brings(50_000, &["--shallow-since=1600050000"], &mut report);
+    target.lives_on(report);
+}
+
+/// Stock Git takes minutes for the last.
+#[test]
+fn a_ladder() {
+    let target = Target::start(ladder);
+    let mut report = Report::default();
+    target.brings(3 * 10_000 - 3, &["--depth=10000"], &mut report);
+    target.brings(60_001, &["--depth=2147483646"], &mut report);
+    target.lives_on(report);
+}
+
+#[test]
+fn a_grid() {
+    let target = Target::start(grid);
+    let report = cloned_and_fetched(&target, "1000", "main~1500");
+    target.lives_on(report);
+}
+
+#[test]
+fn an_octopus() {
+    let target = Target::start(octopus);
+    let report = cloned_and_fetched(&target, "20", "main~25");
+    target.lives_on(report);
+}
+
+#[test]
+fn tags_of_tags() {
+    let target = Target::start(tags);
+    let mut report = Report::default();
+    target.both("all", &[&["fetch", "-q", "{url}", "+refs/*:refs/*"]], &mut report);
+    // The tags follow their commit.
+    target.both(
+        "by themselves",
+        &[&["fetch", "-q", "{url}", "main:main", "refs/tags/light-*:refs/tags/*"]],
+        &mut report,
+    );
+    target.lives_on(report);
+}
+
+/// As deep as stock Git walks by default (`core.maxTreeDepth`).
+#[test]
+fn folders_in_folders() {
+    let target = Target::start(|history| nested(history, 2_000));
+    let report = cloned_and_fetched(&target, "1", "main~1");
+    target.lives_on(report);
+}
+
+/// Deeper: stock Git refuses to send it, as its client refuses to have it. Here it is sent (what is there is there), and
+/// whoever raised the limit gets what is at the upstream.
+#[test]
+fn folders_deeper_than_git_walks() {
+    let target = Target::start(|history| nested(history, 20_000));
+    let mut report = Report::default();
+    let fetch = ["fetch", "-q", "{url}", "+refs/*:refs/*"];
+    let raised = ["-c", "core.maxTreeDepth=100000"];
+    let folder = target.sandbox.folder("clones/deep");
+    target.git.text(&folder, &["init", "--quiet", "--bare", "."]);
+    let url = format!("{}/app.git", target.server.url());
+    let fetch = fetch.map(|word| if word == "{url}" { &url } else { word });
+    let refused = target.git.try_text(&folder, &fetch);
+    let says = refused.as_ref().is_err_and(|words| words.contains("exceeded maximum allowed tree depth"));
+    report.case("the client's own limit", if says { Ok(()) } else { Err(format!("{refused:?}")) });
+    let objects =
+        |folder: &std::path::Path| target.git.text(folder, &["cat-file", "--batch-all-objects", "--batch-check"]);
+    let got = target.git.try_text(&folder, &[&raised[..], &fetch].concat());
+    let same = got.map(|_| objects(&folder) == objects(&target.upstream.folder));
+    report.case("without it", same.and_then(|same| if same { Ok(()) } else { Err("other objects".into()) }));
+    target.lives_on(report);
+}
