@@ -2,6 +2,27 @@
 //! not want the server to run.
 //!
 //! What real clients do is in `tests/e2e`. Every test here ends with a server that still answers.
+//!
+//! Which attack on names and on the protocol is shown to be answered where (`core` is `core/tests`):
+//!
+//! | attack | tests |
+//! |---|---|
+//! | paths that lead elsewhere | `paths`, `http::target`, fuzz `repository_path` |
+//! | arguments and shells | `e2e::hostile::no_process_is_started`; `paths` (`-u…`, `--upload-pack=`) |
+//! | the caller's host in an answer | `e2e::names` |
+//! | names that are alike | `e2e::names`, `repository_path` |
+//! | bad and huge packet lines | `e2e::hostile::bad_packet_lines`, `core::protocol::bounds`, fuzz `pkt_line` |
+//! | endless negotiation | `e2e::hostile::half_a_million_haves`, `bodies`, `limits`, `slow`, `core::protocol::bounds` |
+//! | compressed bombs | `bodies::a_gigabyte_in_a_megabyte` |
+//! | hidden objects | `e2e::hidden`, `core::protocol::v2` |
+//! | depths that overflow or take long | `e2e::adversarial`, `e2e::hostile`, `core::protocol::bounds` |
+//! | filters without end | `e2e::hostile::odd_depths_and_filters`, `core::protocol::bounds`, fuzz `filter_spec` |
+//! | a cut answer that looks whole | `damage`, `drain`, `core::protocol::properties` |
+//! | readers that do not read | `slow` |
+//! | versions, unknown capabilities, URIs | `e2e::hostile`, `upload_pack::transcripts`, `core::protocol::v2` |
+//! | the dumb protocol | `paths::files_are_not_served` |
+//!
+//! Not yet here, since what they attack is not: commands and channels of SSH, redirects of pushes, several nodes.
 
 #![allow(clippy::unwrap_used, reason = "a failure in a test ends the test")]
 
