@@ -19,6 +19,7 @@ use heliostat_core::{
     store::{IngestLimits, ingest_bytes, ingest_entries},
     wire::pktline::{self, Decoded},
 };
+use heliostat_testrepo::Spec;
 use std::{
     collections::BTreeSet,
     sync::{Arc, LazyLock, atomic::AtomicBool},
@@ -157,11 +158,12 @@ pub fn v2_request(data: &[u8]) {
     converse(Version::V2, data);
 }
 
-/// A repository for the requests: made once a process.
+/// A repository for the requests, made once a process; small, as each request that succeeds has a pack made from it.
 static REPOSITORY: LazyLock<(Database, RefTable)> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("r.git");
-    heliostat_testrepo::Spec::small(1).write(&path).expect("a generated repository");
+    let spec = Spec { commits: 12, files: 10, file_bytes: 300, pulls: 2, ..Spec::small(1) };
+    spec.write(&path).expect("a generated repository");
     let repository = Repository::open(&path, &Environment::isolated("/".into(), 0), true).expect("it opens");
     let (objects, _) = repository.objects().expect("objects");
     let table = repository.references(&HiddenRefs::default(), Some(&objects)).expect("references").table;

@@ -18,7 +18,7 @@ pub struct Settings {
     /// Where the mirrored repositories are kept (default: ./heliostat-data)
     #[arg(long, value_name = "DIR", env = "HELIOSTAT_DATA")]
     pub data: Option<String>,
-    /// Where the running node serves the admin API (default: 127.0.0.1:9090)
+    /// Where the node serves the admin API (default: 127.0.0.1:9090)
     #[arg(long, value_name = "ADDR", env = "HELIOSTAT_ADMIN_LISTEN")]
     pub admin_listen: Option<String>,
     /// Which repositories of a git upstream to mirror; may be repeated
