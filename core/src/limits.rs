@@ -13,7 +13,7 @@ pub const SIDE_BAND_PAYLOAD_MAX: usize = 1_000 - 5;
 /// Bytes of one request, over HTTP after inflation: room for as many wants, haves and shallow lines as are allowed. Stock
 /// Git's bound on the way is 10 MiB (`http.maxRequestBuffer`), which a mirror clone of 210,000 distinct tips exceeds:
 /// beyond `http.postBuffer` its client sends them uncompressed. Larger: refuse.
-pub const REQUEST_BYTES_MAX: usize = 64 << 20;
+pub const REQUEST_BYTES_MAX: usize = 80 << 20;
 /// A request up to this many bytes that references answer is read on the shard itself: its two to four thousand lines took
 /// 0.3 to 0.6 ms, in a build for development. Longer: a worker reads it.
 pub const SHARD_REQUEST_BYTES_MAX: usize = 64 << 10;
@@ -30,8 +30,9 @@ pub const NEGOTIATION_WALKS_MAX: usize = 256;
 /// Requests on one v2 connection; Git's client needs three, one more for each round of negotiation. More: the connection
 /// ends.
 pub const REQUESTS_MAX: usize = 2 * ROUNDS_MAX;
-/// Shallow commits of a client that are here. A clone with `--depth` has one for each path cut off. More: refuse.
-pub const CLIENT_SHALLOWS_MAX: usize = 100_000;
+/// Shallow commits of a client that are here. A clone of all references with `--depth 1` has one for each distinct tip, of
+/// which a large repository has 200,000. More: refuse.
+pub const CLIENT_SHALLOWS_MAX: usize = 300_000;
 /// `deepen-not` lines of one request. More: refuse.
 pub const DEEPEN_NOTS_MAX: usize = 1_024;
 /// Objects of one `object-info` request. More: refuse.
@@ -86,7 +87,7 @@ pub const HTTP_CONNECTIONS_PER_ADDRESS_MAX: u32 = HTTP_CONNECTIONS_MAX / 2;
 /// Chunk extensions and trailers of one request body in bytes: nobody uses them. More: 400.
 pub const HTTP_CHUNK_OVERHEAD_BYTES_MAX: usize = 4 << 10;
 /// What is read and thrown away of a refused request's body so that the refusal arrives; then the connection closes.
-pub const HTTP_DISCARD_BYTES_MAX: usize = 64 << 20;
+pub const HTTP_DISCARD_BYTES_MAX: usize = 80 << 20;
 /// How long that may take.
 pub const HTTP_DISCARD_TIME: Duration = Duration::from_secs(5);
 /// Bytes of further requests that are taken while one is being answered. More stay in the socket.
@@ -97,7 +98,7 @@ pub const REQUEST_INFLATE_RATIO_MAX: u64 = 100;
 /// Inflated bytes before the ratio is looked at.
 pub const REQUEST_INFLATE_FREE_BYTES: u64 = 64 << 10;
 /// Request bodies being held in memory, all connections together, in bytes. More: 503.
-pub const REQUEST_BYTES_IN_FLIGHT_MAX: u64 = 256 << 20;
+pub const REQUEST_BYTES_IN_FLIGHT_MAX: u64 = 320 << 20;
 /// Descriptors kept back from connections: packs, upstream connections, logs, and those that let a full server still say
 /// 503.
 pub const DESCRIPTORS_RESERVED: u64 = 512;

@@ -83,7 +83,7 @@ pub fn run(arguments: &Serve) -> ExitCode {
         Err(words) => return usage(&words),
     };
     preflight::raise_limits();
-    if let Err(refusal) = preflight::check() {
+    if let Err(refusal) = preflight::check(shards(&config)) {
         complain(format_args!("heliostat: {refusal}"));
         return ExitCode::from(EX_CONFIG);
     }
@@ -119,6 +119,11 @@ fn configuration(arguments: &Serve) -> Result<Config, Vec<String>> {
             .collect(),
         ..Overrides::default()
     })
+}
+
+/// How many shards run: one a core, if nothing is said.
+fn shards(config: &Config) -> usize {
+    config.node.cores.unwrap_or_else(|| placement::cores().len()).max(1)
 }
 
 /// Panics go to the log, in one line, with their place.
@@ -158,7 +163,7 @@ impl Server {
         let data = DataDirectory::lock(&config.node.data)
             .map_err(|error| format!("the data directory {}: {error}", config.node.data.display()))?;
         let cores = placement::cores();
-        let shards = config.node.cores.unwrap_or(cores.len()).max(1);
+        let shards = shards(&config);
         let bind = |address: SocketAddr, count| {
             Listener::bind(address, count).map_err(|error| format!("can't listen on {address}: {error}"))
         };
@@ -236,6 +241,15 @@ impl Server {
                 Ok(Event::Loaded(Err(words))) => {
                     tracing::error!("{words}");
                     return ExitCode::FAILURE;
+                }
+                Ok(Event::Ended(shard, Ended::NotStarted(error))) => {
+                    tracing::error!(
+                        shard,
+                        error,
+                        "a shard can't start; for want of memory: the memory-lock limit counts all that this user's \
+                         processes have locked, raise it (ulimit -l, LimitMEMLOCK= in systemd)"
+                    );
+                    return ExitCode::from(EX_CONFIG);
                 }
                 Ok(Event::Ended(shard, how)) => {
                     tracing::error!(shard, ?how, "a shard has ended; without it connections would hang, so we end too");

@@ -48,10 +48,7 @@ impl Listener {
         let mut bound = address;
         let mut listeners = Vec::with_capacity(count);
         for _ in 0..count {
-            let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-            if address.is_ipv6() {
-                socket.set_only_v6(true)?;
-            }
+            let socket = unbound(address)?;
             // Without it a restart has to wait until the old connections' sockets are gone.
             socket.set_reuse_address(true)?;
             if listeners.is_empty() {
@@ -89,7 +86,8 @@ impl Listener {
                     let stream = accepted.bind_to_executor();
                     close_on_exec(&stream);
                     if let Ok(peer) = stream.peer_addr() {
-                        serve(stream, peer);
+                        // An IPv4 address that came to `[::]` is the same client.
+                        serve(stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
                     }
                     SPARES.fill();
                 }
@@ -116,6 +114,15 @@ impl Stop {
     }
 }
 
+/// A socket for `address`; for `[::]` one that takes IPv4 too, whatever the machine's `net.ipv6.bindv6only` says.
+fn unbound(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    Ok(socket)
+}
+
 /// SO_REUSEPORT would let a second process of the same user share the port and take half of the connections; a socket
 /// without it finds out. The sockets of a predecessor that was killed outlive it until the kernel has taken its rings
 /// down, so it looks again for [`PREDECESSOR_TIME`].
@@ -123,10 +130,7 @@ fn refuse_shared_port(address: SocketAddr) -> io::Result<()> {
     if address.port() == 0 {
         return Ok(());
     }
-    let probe = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        probe.set_only_v6(true)?;
-    }
+    let probe = unbound(address)?;
     probe.set_reuse_address(true)?;
     let deadline = Instant::now() + PREDECESSOR_TIME;
     loop {

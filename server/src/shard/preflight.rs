@@ -7,8 +7,13 @@ use io_uring::{IoUring, Probe, opcode};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{fmt, io};
 
-/// What glommio demands of the soft `RLIMIT_MEMLOCK`, in bytes, whatever it really locks.
+/// What glommio demands of the soft `RLIMIT_MEMLOCK`, in bytes, whatever it really locks and whoever asks.
 const MEMORY_LOCK_BYTES_MIN: u64 = 512 << 10;
+/// What one shard locks where that is counted, in bytes: three rings, and its registered memory in two of them. 8 MiB were
+/// enough for 34 shards.
+const SHARD_MEMORY_LOCK_BYTES: u64 = 256 << 10;
+/// The bit of `CAP_IPC_LOCK`, with which locked memory is not counted (`capabilities(7)`).
+const CAP_IPC_LOCK: u32 = 14;
 /// glommio's default depth of a ring, so that the kernel is asked for what it will be asked for later.
 const RING_ENTRIES: u32 = 128;
 
@@ -31,6 +36,10 @@ pub enum Refusal {
     MemoryLock {
         /// The limit, in bytes.
         limit: u64,
+        /// What is needed, in bytes.
+        needed: u64,
+        /// For so many shards.
+        shards: usize,
     },
 }
 
@@ -51,9 +60,9 @@ pub fn descriptors_max() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Asks the kernel for a ring as the runtime will, and looks at the memory-lock limit.
-pub fn check() -> Result<(), Refusal> {
-    check_memory_lock(getrlimit(Resource::Memlock).current)?;
+/// Asks the kernel for a ring as the runtime will, and looks whether the memory-lock limit is enough for so many shards.
+pub fn check(shards: usize) -> Result<(), Refusal> {
+    check_memory_lock(getrlimit(Resource::Memlock).current, shards, is_lock_counted())?;
     let refused = |error| Refusal::Uring { error, disabled: disabled() };
     let ring = IoUring::new(RING_ENTRIES).map_err(refused)?;
     let mut probe = Probe::new();
@@ -75,11 +84,21 @@ pub fn check() -> Result<(), Refusal> {
     }
 }
 
-fn check_memory_lock(limit: Option<u64>) -> Result<(), Refusal> {
+fn check_memory_lock(limit: Option<u64>, shards: usize, is_counted: bool) -> Result<(), Refusal> {
+    let locked = if is_counted { shards as u64 * SHARD_MEMORY_LOCK_BYTES } else { 0 };
+    let needed = locked.max(MEMORY_LOCK_BYTES_MIN);
     match limit {
-        Some(limit) if limit < MEMORY_LOCK_BYTES_MIN => Err(Refusal::MemoryLock { limit }),
+        Some(limit) if limit < needed => Err(Refusal::MemoryLock { limit, needed, shards }),
         _ => Ok(()),
     }
+}
+
+/// Whether the kernel counts what this process locks; if it can't be known, it does.
+fn is_lock_counted() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0);
+    bits & 1 << CAP_IPC_LOCK == 0
 }
 
 fn disabled() -> Option<u8> {
@@ -116,12 +135,13 @@ impl fmt::Display for Refusal {
             Self::Kernel { operation } => {
                 write!(f, "the kernel's io_uring lacks the operation '{operation}': Linux 5.8 or newer is needed")
             }
-            Self::MemoryLock { limit } => write!(
+            Self::MemoryLock { limit, needed, shards } => write!(
                 f,
-                "the memory-lock limit is {} KiB and {} KiB are needed: raise it \
+                "the memory-lock limit is {} KiB and {} KiB are needed for {shards} {}: raise it \
                  (ulimit -l, LimitMEMLOCK= in systemd, --ulimit memlock= in a container runtime)",
                 limit >> 10,
-                MEMORY_LOCK_BYTES_MIN >> 10
+                needed >> 10,
+                if *shards == 1 { "shard" } else { "shards" },
             ),
         }
     }
@@ -135,10 +155,16 @@ mod tests {
 
     #[test]
     fn the_limit_that_the_runtime_demands_is_looked_at() {
-        assert!(check_memory_lock(None).is_ok());
-        assert!(check_memory_lock(Some(MEMORY_LOCK_BYTES_MIN)).is_ok());
-        let refusal = check_memory_lock(Some(64 << 10)).unwrap_err();
-        assert!(refusal.to_string().contains("memory-lock limit is 64 KiB and 512 KiB are needed"), "{refusal}");
+        assert!(check_memory_lock(None, 1_000, true).is_ok());
+        assert!(check_memory_lock(Some(MEMORY_LOCK_BYTES_MIN), 2, true).is_ok());
+        assert!(check_memory_lock(Some(MEMORY_LOCK_BYTES_MIN), 1_000, false).is_ok());
+        for (limit, shards, is_counted, words) in [
+            (64 << 10, 1, false, "memory-lock limit is 64 KiB and 512 KiB are needed for 1 shard:"),
+            (MEMORY_LOCK_BYTES_MIN, 3, true, "memory-lock limit is 512 KiB and 768 KiB are needed for 3 shards:"),
+        ] {
+            let refusal = check_memory_lock(Some(limit), shards, is_counted).unwrap_err();
+            assert!(refusal.to_string().contains(words), "{refusal}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::support::{Server, command, repository, wait};
 use std::{
     fs,
+    io::{BufRead, BufReader, Read, Write},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -16,7 +17,7 @@ fn run(mut command: Command) -> (i32, String) {
         panic!("{command:?} runs");
     };
     let mut said = String::new();
-    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     (status.code().unwrap_or(-1), said)
 }
 
@@ -27,6 +28,57 @@ fn too_little_lockable_memory() {
     assert_eq!(code, 78, "{said}");
     assert!(said.contains("memory-lock limit is 64 KiB") && said.contains("ulimit -l"), "{said}");
     assert!(!said.contains("panic"), "{said}");
+}
+
+/// Where locked memory is counted, each shard needs its own. (Root's is not, so that capability is dropped.)
+#[test]
+fn too_little_lockable_memory_for_the_shards() {
+    use std::os::unix::fs::MetadataExt;
+    let limited = ["prlimit", "--memlock=524288:524288"];
+    let wrapper = match fs::metadata("/proc/self").unwrap().uid() {
+        0 => [&["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"], &limited[..]].concat(),
+        _ => limited.to_vec(),
+    };
+    let folder = TempDir::new().unwrap();
+    let mut refused = command(&wrapper, folder.path());
+    refused.args(["--cores", "3"]);
+    let (code, said) = run(refused);
+    assert_eq!(code, 78, "{said}");
+    assert!(said.contains("limit is 512 KiB and 768 KiB are needed for 3 shards"), "{said}");
+    // What is said to be enough is.
+    repository(&folder.path().join("upstream/app.git"));
+    Server::on(folder, &wrapper, &["--cores", "2"]).lives_on();
+}
+
+/// `[::]` is every address, of IPv4 too.
+#[test]
+fn one_address_for_both_families() {
+    let folder = TempDir::new().unwrap();
+    fs::create_dir(folder.path().join("upstream")).unwrap();
+    let mut child = Command::new(crate::support::PROGRAM)
+        .args(["serve", "--listen", "[::]:0", "--admin-listen", "127.0.0.1:0", "--upstream"])
+        .arg(folder.path().join("upstream"))
+        .arg("--data")
+        .arg(folder.path().join("data"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    let port: u16 = log
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| line.split_whitespace().find_map(|word| word.strip_prefix("http=[::]:")?.parse().ok()))
+        .unwrap();
+    for address in ["127.0.0.1", "::1"] {
+        let mut peer = std::net::TcpStream::connect((address, port)).unwrap();
+        peer.write_all(b"GET /nothing/here HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1."), "{address}: {answer}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 /// As in a container: a seccomp filter answers EPERM to `io_uring_setup`.
