@@ -1,4 +1,4 @@
-//! No C under a package: what `cargo metadata` says about everything it is built from.
+//! What packages are built from, as `cargo metadata` tells it: no C under one, nor a package that it must not know.
 //!
 //! Followed are normal dependencies and those of build scripts, on the platform of this machine;
 //! dev-dependencies are not shipped and not followed. It can't see a build script that starts a
@@ -52,6 +52,30 @@ pub fn cargo_metadata(root: &Path) -> Value {
 
 /// Each package that `package` is built from and that compiles or links C, with the reason.
 pub fn c_under(package: &str, metadata: &Value) -> Vec<String> {
+    let mut findings = Vec::new();
+    for found in built_from(package, metadata) {
+        let name = text(&found["name"]);
+        if C_BUILDERS.contains(&name) {
+            findings.push(format!("{name}: builds or finds C"));
+        }
+        if let Some(links) = found["links"].as_str()
+            && !RUST_ONLY_LINKS.iter().any(|(pure, _)| *pure == name)
+        {
+            findings.push(format!("{name}: links the native library {links}"));
+        }
+    }
+    findings.sort();
+    findings
+}
+
+/// Those of `others` that `package` is built from.
+pub fn known_to<'a>(package: &str, others: &[&'a str], metadata: &Value) -> Vec<&'a str> {
+    let names: Vec<&str> = built_from(package, metadata).iter().map(|found| text(&found["name"])).collect();
+    others.iter().copied().filter(|other| names.contains(other)).collect()
+}
+
+/// Everything that `package` is built from, itself too.
+fn built_from<'a>(package: &str, metadata: &'a Value) -> Vec<&'a Value> {
     let packages: BTreeMap<&str, &Value> =
         list(&metadata["packages"]).map(|package| (text(&package["id"]), package)).collect();
     let nodes: BTreeMap<&str, &Value> =
@@ -64,17 +88,7 @@ pub fn c_under(package: &str, metadata: &Value) -> Vec<String> {
 
     let mut seen = BTreeSet::from([start]);
     let mut queue = vec![start];
-    let mut findings = Vec::new();
     while let Some(id) = queue.pop() {
-        let name = text(&packages[id]["name"]);
-        if C_BUILDERS.contains(&name) {
-            findings.push(format!("{name}: builds or finds C"));
-        }
-        if let Some(links) = packages[id]["links"].as_str()
-            && !RUST_ONLY_LINKS.iter().any(|(pure, _)| *pure == name)
-        {
-            findings.push(format!("{name}: links the native library {links}"));
-        }
         let shipped = list(&nodes[id]["deps"])
             .filter(|dependency| list(&dependency["dep_kinds"]).any(|kind| kind["kind"] != "dev"));
         for dependency in shipped {
@@ -84,8 +98,7 @@ pub fn c_under(package: &str, metadata: &Value) -> Vec<String> {
             }
         }
     }
-    findings.sort();
-    findings
+    seen.into_iter().map(|id| packages[id]).collect()
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
@@ -123,6 +136,19 @@ mod tests {
         check("zlib-sys", Value::Null, json!("z"), &["zlib-sys: links the native library z"]);
         check("cc", json!("build"), Value::Null, &["cc: builds or finds C"]);
         check("bindgen", json!("build"), Value::Null, &["bindgen: builds or finds C"]);
+    }
+
+    #[test]
+    fn finds_who_is_known() {
+        let metadata = json!({
+            "packages": [{"id": "a#1", "name": "a"}, {"id": "b#1", "name": "b"}, {"id": "c#1", "name": "c"}],
+            "resolve": {"nodes": [
+                {"id": "a#1", "deps": [{"pkg": "b#1", "dep_kinds": [{"kind": null}]}, {"pkg": "c#1", "dep_kinds": [{"kind": "dev"}]}]},
+                {"id": "b#1", "deps": []},
+                {"id": "c#1", "deps": []},
+            ]},
+        });
+        assert_eq!(known_to("a", &["c", "b"], &metadata), ["b"]);
     }
 
     #[test]

@@ -114,3 +114,16 @@ fn no_c_under_core() {
     let findings = dependencies::c_under("heliostat-core", &metadata);
     assert!(findings.is_empty(), "\n{}", findings.join("\n"));
 }
+
+/// The generator and the fleet of clients judge the engine, so they know nothing of it.
+#[test]
+fn who_judges_knows_nothing_of_the_engine() {
+    let metadata = dependencies::cargo_metadata(&root());
+    for (package, others) in [
+        ("heliostat-testrepo", &["heliostat-core", "heliostat"][..]),
+        ("heliostat-loadtest", &["heliostat-core", "heliostat"]),
+        ("heliostat-core", &["heliostat", "glommio", "tokio", "futures-lite"]),
+    ] {
+        assert_eq!(dependencies::known_to(package, others, &metadata), [""; 0], "{package}");
+    }
+}

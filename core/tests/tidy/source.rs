@@ -38,6 +38,47 @@ impl Source {
         self.code_lines().filter(|(line, _)| !self.test[line - 1])
     }
 
+    /// What the `use` declarations of shipped code import, each as its whole path, with the line it ends on.
+    pub fn imports(&self) -> Vec<(usize, String)> {
+        let mut imports = Vec::new();
+        let mut open: Option<Vec<String>> = None;
+        let mut prefix: Vec<String> = Vec::new();
+        for (line, code) in self.shipped_lines() {
+            let mut rest = code;
+            if open.is_none() {
+                let bare = code.trim_start();
+                let bare =
+                    bare.strip_prefix("pub").map_or(bare, |after| after.trim_start_matches("(crate)").trim_start());
+                let Some(after) = bare.strip_prefix("use ") else { continue };
+                rest = after;
+                open = Some(Vec::new());
+                prefix.clear();
+            }
+            let groups = open.as_mut().expect("opened above");
+            for c in rest.chars() {
+                match c {
+                    '{' => groups.push(std::mem::take(&mut prefix).concat()),
+                    ',' | '}' | ';' => {
+                        if !prefix.is_empty() {
+                            imports.push((line, groups.concat() + &prefix.concat()));
+                            prefix.clear();
+                        }
+                        if c == '}' {
+                            groups.pop();
+                        }
+                    }
+                    c if c.is_whitespace() && prefix.last().is_none_or(|last| last == " ") => {}
+                    c => prefix.push(c.to_string()),
+                }
+                if c == ';' {
+                    open = None;
+                    break;
+                }
+            }
+        }
+        imports
+    }
+
     /// Lines of text, numbered from one.
     pub fn text_lines(&self) -> impl Iterator<Item = (usize, &str)> {
         (1..).zip(self.text.lines())
@@ -155,6 +196,16 @@ mod tests {
         check_blank("f('\"', '\\'', 'a)", "f(   ,     , 'a)");
         check_blank("for r in 0..4 {}", "for r in 0..4 {}");
         check_blank("\"never closed", "             ");
+    }
+
+    #[test]
+    fn grouped_imports_are_spelled_out() {
+        let text = "use std::{\n    fs, io::{self, Read as _},\n    net::TcpStream,\n};\npub(crate) use a::b;\nuse c;\nfn use_it() {}\n";
+        let source = Source::new("core/src/a.rs", text);
+        let imports: Vec<_> = source.imports().into_iter().map(|(line, path)| format!("{line} {path}")).collect();
+        let paths = ["2 std::fs", "2 std::io::self", "2 std::io::Read as _", "3 std::net::TcpStream", "5 a::b", "6 c"];
+        assert_eq!(imports, paths);
+        assert!(Source::new("core/tests/a.rs", text).imports().is_empty());
     }
 
     #[test]
