@@ -78,7 +78,7 @@ pub fn http_head_and_body(data: &[u8]) {
 }
 
 /// Packs from an upstream: as they are, and as entries (the first byte says how many) under a right checksum. Whatever
-/// becomes of them, nothing is left behind, and little memory is used.
+/// becomes of them, nothing is left behind. (That little memory is used is libFuzzer's to see: `run-short` sets its bound.)
 pub fn pack_ingest(data: &[u8]) {
     const LIMITS: IngestLimits = IngestLimits {
         pack_bytes: 1 << 20,

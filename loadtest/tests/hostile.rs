@@ -1,7 +1,7 @@
 //! A scripted peer that answers wrong, each time in another way: every one must count as a failure, and of its kind.
 
 // A panic is a test's report, in what it calls too.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is a test's report")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

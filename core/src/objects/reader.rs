@@ -113,7 +113,7 @@ impl Reader {
                 Ok(directory.read(position, self.object_bytes_max, &mut self.inflate, &mut self.out)?)
             }
             Place::Packed { pack, position } => {
-                let sealed = &objects.packs[pack as usize];
+                let sealed = &objects.packs()[pack as usize];
                 let offset = sealed.offset_at(position);
                 let kind = self.resolve(objects, pack, offset)?;
                 // Commits and tags are hardly ever bases: they would only push out trees.
@@ -132,7 +132,7 @@ impl Reader {
         let (mut pack, mut offset) = (pack, offset);
         // The base, unless `out` holds it, is the cached entry of this key.
         let (kind, mut cached) = loop {
-            let sealed: &SealedPack = &objects.packs[pack as usize];
+            let sealed: &SealedPack = &objects.packs()[pack as usize];
             let key = (sealed.serial(), offset);
             if let Some((kind, _)) = self.cache.get(key) {
                 break (kind, Some(key));
@@ -144,7 +144,9 @@ impl Reader {
                     (pack, base.ok_or_else(|| Failure::Corrupt("a delta's base lies before the pack".into()))?)
                 }
                 Header::RefDelta { base_id } => match objects.base_of(pack, &base_id) {
-                    Some(Place::Packed { pack, position }) => (pack, objects.packs[pack as usize].offset_at(position)),
+                    Some(Place::Packed { pack, position }) => {
+                        (pack, objects.packs()[pack as usize].offset_at(position))
+                    }
                     Some(Place::Loose { directory, position }) => {
                         self.push(pack, key, &entry)?;
                         let directory = &objects.loose[directory as usize];
@@ -200,7 +202,7 @@ impl Reader {
             return Ok(());
         }
         while let Some(step) = self.chain.pop() {
-            let sealed = &objects.packs[step.pack as usize];
+            let sealed = &objects.packs()[step.pack as usize];
             let input = checked_input(sealed, step.data_offset, step.delta_bytes, self.object_bytes_max)?;
             self.inflate.exact(input, step.delta_bytes, &mut self.delta).map_err(corrupt)?;
             let (_, result_bytes, _) = delta::sizes(&self.delta).map_err(corrupt)?;
@@ -247,12 +249,12 @@ impl Reader {
             Place::Loose { directory, position } => {
                 return Ok(objects.loose[directory as usize].header(position, &mut self.inflate)?);
             }
-            Place::Packed { pack, position } => (pack, objects.packs[pack as usize].offset_at(position)),
+            Place::Packed { pack, position } => (pack, objects.packs()[pack as usize].offset_at(position)),
         };
         // Known from the first entry: its own size, or what its delta declares.
         let mut size = None;
         for _ in 0..=limits::DELTA_CHAIN_MAX {
-            let sealed = &objects.packs[pack as usize];
+            let sealed = &objects.packs()[pack as usize];
             let entry = sealed.entry(offset).map_err(Failure::Corrupt)?;
             if size.is_none() && entry.header.is_delta() {
                 let mut start = [0; 20];
@@ -267,7 +269,7 @@ impl Reader {
                 }
                 Header::RefDelta { base_id } => match objects.base_of(pack, &base_id) {
                     Some(Place::Packed { pack: other, position }) => {
-                        (pack, offset) = (other, objects.packs[other as usize].offset_at(position));
+                        (pack, offset) = (other, objects.packs()[other as usize].offset_at(position));
                     }
                     Some(Place::Loose { directory, position }) => {
                         let (kind, own) = objects.loose[directory as usize].header(position, &mut self.inflate)?;

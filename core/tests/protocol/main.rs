@@ -2,7 +2,7 @@
 //! decisions out. `docs/protocol.md` lists every difference with its reason; [`dialogue`] holds the same list as code.
 
 // A panic is a test's report, in what it calls too.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is a test's report")]
 
 mod bounds;
 mod dialogue;

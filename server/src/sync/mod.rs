@@ -161,7 +161,7 @@ impl Syncs {
     /// The syncs that are under way, in order of their paths.
     #[must_use]
     pub fn activities(&self) -> Vec<Activity> {
-        let activities = self.shared.activities.lock().unwrap_or_else(PoisonError::into_inner);
+        let activities = self.shared.lock_activities();
         activities
             .iter()
             .filter_map(|(path, progress)| Some(Activity { path: path.parse().ok()?, progress: progress.clone() }))

@@ -8,7 +8,7 @@
 //! cases, not the mirror. `./check` unsets it.
 
 // A panic is a test's report, in what it calls too.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is a test's report")]
 
 /// A test for each Git of the machine with each protocol version: `check(which, version)`.
 macro_rules! each_client {

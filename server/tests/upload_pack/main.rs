@@ -3,7 +3,7 @@
 //! Every test runs both and compares: packets, objects, references, exit codes, error texts.
 
 // A test's helper may fail the test.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is a test's report")]
 
 mod clients;
 mod conversation;
