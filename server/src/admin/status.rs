@@ -10,9 +10,7 @@ use serde_json::json;
 /// 200 while requests may be sent here, else 503; the body says why.
 pub fn response(node: &Node) -> Response {
     let (status, state) = state(node);
-    // One that is on its way for the first time is none yet.
-    let served = |mirrors: &Mirrors| mirrors.store.all().iter().filter(|mirror| mirror.has_been_published()).count();
-    let repositories = node.mirrors().map(served);
+    let repositories = node.mirrors().map(published);
     Response::json(
         status,
         &json!({
@@ -26,12 +24,21 @@ pub fn response(node: &Node) -> Response {
     )
 }
 
+/// How many repositories there are. One that is on its way for the first time is none yet.
+fn published(mirrors: &Mirrors) -> usize {
+    mirrors.store.all().iter().filter(|mirror| mirror.has_been_published()).count()
+}
+
 fn state(node: &Node) -> (u16, &'static str) {
     match (node.stage.get(), node.mirrors()) {
         (State::Draining | State::Over, _) => (503, "DRAINING"),
         // The upstream's list must have been read, or a repository of it could be taken for one that does not exist.
         (State::Serving, Some(mirrors)) if mirrors.syncs.catalogue_is_read() => {
             (200, if mirrors.syncs.activities().is_empty() { "SYNCHRONIZED" } else { "SYNCHRONIZING" })
+        }
+        // While it can't be read nothing is taken for missing, and what is here is served as stale.
+        (State::Serving, Some(mirrors)) if mirrors.syncs.catalogue_was_asked_for() && published(mirrors) > 0 => {
+            (200, "SYNCHRONIZING")
         }
         _ => (503, "INITIALIZING"),
     }

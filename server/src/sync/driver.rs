@@ -6,7 +6,7 @@ use futures_channel::oneshot;
 use heliostat_core::{
     RepositoryPath,
     fault::Fault,
-    retry::Backoff,
+    retry::{Attempts, Backoff},
     sync::{BreakerPolicy, Effect, EmptyGuard, Judgement, Policy, Schedule, Ticket, Verdict},
 };
 use std::{
@@ -22,6 +22,8 @@ use std::{
 const ASKS_PER_FETCH: usize = 3;
 /// First mirrors at once, out of the fetches at once.
 const CREATIONS_MAX: usize = 2;
+/// Spacing of attempts after failures.
+const RETRY: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(600) };
 
 pub(super) enum Event {
     /// Somebody wants to know.
@@ -30,8 +32,8 @@ pub(super) enum Event {
     Asked { path: RepositoryPath, asked: Box<dyn Asked>, progress: Arc<Progress> },
     /// A question or a fetch ended.
     Finished { path: RepositoryPath, verdict: Verdict },
-    /// The upstream's repositories; `None` if it can't list them, or did not this time.
-    Listed(Option<Vec<RepositoryPath>>),
+    /// The upstream's repositories; `None` if it can't list them.
+    Listed(Result<Option<Vec<RepositoryPath>>, UpstreamError>),
     /// The end.
     Stop,
 }
@@ -50,6 +52,7 @@ struct Driver {
     tidy: flume::Sender<Arc<str>>,
     /// When to list the upstream's repositories again; `None` while that is under way.
     list_at: Option<Duration>,
+    list_attempts: Attempts,
 }
 
 /// A repository whose references have moved: what the upstream told, and where its progress is counted.
@@ -71,7 +74,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> io::Result<(flume::Sender<Event>, V
         fetches,
         creations: CREATIONS_MAX.min(fetches),
         moved_max: 4 * asks,
-        retry: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(600) },
+        retry: RETRY,
         ask_spacing: Duration::from_millis(500),
         fetch_spacing: Duration::from_secs(5),
         refusal_ttl: Duration::from_secs(5),
@@ -94,6 +97,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> io::Result<(flume::Sender<Event>, V
         fetchers,
         tidy,
         list_at: Some(Duration::ZERO),
+        list_attempts: Attempts::default(),
     };
     handles.push(std::thread::Builder::new().name("sync".into()).spawn(move || driver.run(&inbox))?);
     Ok((events, handles))
@@ -132,7 +136,7 @@ impl Driver {
         let now = self.shared.now();
         match event {
             Event::Confirm { path, reply } => {
-                let path = self.shared.upstream.canonical(&path);
+                let path = self.shared.canonical(&path);
                 if self.shared.config.rule(path.as_str()).is_none() {
                     let _ = reply.send(Confirmed::NotFound);
                     return;
@@ -143,14 +147,7 @@ impl Driver {
             }
             Event::Asked { path, asked, progress } => self.compare(now, &path.as_str().into(), asked, progress),
             Event::Finished { path, verdict } => self.finish(now, &path.as_str().into(), verdict),
-            Event::Listed(listed) => {
-                self.list_at = Some(now + self.shared.config.sync.interval);
-                if let Some(paths) = listed {
-                    for path in paths.iter().filter(|path| self.shared.config.rule(path.as_str()).is_some()) {
-                        self.schedule.know(now, &path.as_str().into());
-                    }
-                }
-            }
+            Event::Listed(listed) => self.note_list(now, listed),
             Event::Stop => {}
         }
     }
@@ -262,18 +259,32 @@ impl Driver {
         let job = move || {
             let context = Context { stop: shared.stop.clone(), progress: Arc::default() };
             let listed = catch_unwind(AssertUnwindSafe(|| shared.upstream.list(&context)));
-            let listed = match listed.unwrap_or_else(|_| Err(UpstreamError::Ours("listing panicked".into()))) {
-                Ok(listed) => {
-                    shared.listed.store(true, Relaxed);
-                    listed
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the upstream's repositories could not be listed");
-                    None
-                }
-            };
+            let listed = listed.unwrap_or_else(|_| Err(UpstreamError::Ours("listing panicked".into())));
             let _ = events.send(Event::Listed(listed));
         };
         let _ = self.askers.send(Box::new(job));
+    }
+
+    fn note_list(&mut self, now: Duration, listed: Result<Option<Vec<RepositoryPath>>, UpstreamError>) {
+        let interval = self.shared.config.sync.interval;
+        let pause = match listed {
+            Ok(listed) => {
+                for path in listed.into_iter().flatten() {
+                    if self.shared.config.rule(path.as_str()).is_some() {
+                        self.schedule.know(now, &path.as_str().into());
+                    }
+                }
+                self.list_attempts.verified();
+                self.shared.listed.store(true, Relaxed);
+                interval
+            }
+            Err(error) => {
+                let delay = self.list_attempts.failed(&RETRY, fastrand::u64(..)).min(interval);
+                tracing::warn!(%error, again_in = ?delay, "the upstream's repositories could not be listed");
+                delay
+            }
+        };
+        self.list_at = Some(now + pause);
+        self.shared.list_was_tried.store(true, Relaxed);
     }
 }

@@ -77,6 +77,8 @@ struct Shared {
     stop: Arc<AtomicBool>,
     /// Whether the upstream's list of repositories has been read, where it has one.
     listed: AtomicBool,
+    /// Whether that has been tried.
+    list_was_tried: AtomicBool,
     activities: Mutex<BTreeMap<Arc<str>, Arc<Progress>>>,
     /// All times of the schedule count from here.
     origin: Instant,
@@ -99,6 +101,7 @@ impl Syncs {
             upstream,
             stop: Arc::default(),
             listed: AtomicBool::new(false),
+            list_was_tried: AtomicBool::new(false),
             activities: Mutex::default(),
             origin: Instant::now(),
         });
@@ -143,6 +146,12 @@ impl Syncs {
     #[must_use]
     pub fn catalogue_is_read(&self) -> bool {
         self.shared.listed.load(Relaxed)
+    }
+
+    /// Whether reading it has been tried since the start.
+    #[must_use]
+    pub fn catalogue_was_asked_for(&self) -> bool {
+        self.shared.list_was_tried.load(Relaxed)
     }
 
     /// All repositories that are mirrored here, and those that the upstream lists and a rule mirrors. Asks the upstream,
@@ -200,7 +209,12 @@ impl Drop for Threads {
 impl Shared {
     /// The path under which the schedule knows the repository that lies here, or at the upstream, as `path`.
     fn scheduled_as(&self, path: RepositoryPath) -> RepositoryPath {
-        if self.upstream.tells_spellings_apart() { path } else { self.upstream.canonical(&path) }
+        if self.upstream.tells_spellings_apart() { path } else { self.canonical(&path) }
+    }
+
+    /// The one path for both spellings of what a client calls `path`.
+    fn canonical(&self, path: &RepositoryPath) -> RepositoryPath {
+        self.upstream.canonical(path, &|path| self.store.find(path.as_str()).is_some())
     }
 
     /// The mirrored repository that the schedule knows as `path`.

@@ -43,7 +43,7 @@ pub fn seed(
     context: &Context,
 ) -> Result<Arc<Snapshot>, UpstreamError> {
     let upstream: Box<dyn Upstream> = open(config).map_err(UpstreamError::Ours)?;
-    let path = upstream.canonical(path);
+    let path = upstream.canonical(path, &|path| store.find(path.as_str()).is_some());
     let asked = upstream.ask(&job::answered_before(store, &*upstream, &path), context)?;
     job::bring(store, &*upstream, &path, asked, context, Some(seed))
 }
@@ -116,7 +116,8 @@ fn of_seed(source: &Path, error: UpstreamError) -> UpstreamError {
         UpstreamError::Stopped | UpstreamError::Ours(_) | UpstreamError::Seed(_) => return error,
         UpstreamError::Missing => "neither a Git repository nor a bundle".into(),
         UpstreamError::Broken(why) => format!("damaged: {why}"),
-        UpstreamError::Unreachable(why) | UpstreamError::NotGit(why) | UpstreamError::Unsupported(why) => why,
+        UpstreamError::Unreachable(why) | UpstreamError::Unreadable(why) => why,
+        UpstreamError::NotGit(why) | UpstreamError::Unsupported(why) => why,
         other => other.to_string(),
     };
     UpstreamError::Seed(format!("{}: {why}", source.display()))

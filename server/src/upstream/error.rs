@@ -1,7 +1,7 @@
 //! Why the upstream could not be asked or mirrored: one enum, told apart because the answers to them differ.
 
 use heliostat_core::{fault::Fault, sync::Verdict};
-use std::{fmt, sync::Arc};
+use std::{fmt, io, path::Path, sync::Arc};
 
 /// Whatever keeps us from an upstream's references or objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,10 @@ pub enum UpstreamError {
     Failing(u16),
     /// No connection, or it broke.
     Unreachable(String),
+    /// The upstream's folder is not there or can't be read; or nothing is in it, as where its file system is not mounted.
+    Away(String),
+    /// This process can't read something in the upstream's folder, which is there.
+    Unreadable(String),
     /// Whoever answers can't prove that it is the upstream, or speaks no TLS: why, and what to do.
     Insecure(String),
     /// It was silent, or took, too long.
@@ -55,6 +59,12 @@ impl UpstreamError {
         }
     }
 
+    /// `folder` could not be read.
+    #[must_use]
+    pub fn away(folder: &Path, error: &io::Error) -> Self {
+        Self::Away(format!("{}: {error}", folder.display()))
+    }
+
     /// Whether it might be cured by asking for everything anew, without telling what we have.
     #[must_use]
     pub fn is_damage(&self) -> bool {
@@ -68,7 +78,7 @@ impl UpstreamError {
             Self::Missing => Verdict::Missing,
             Self::Denied(status) => Verdict::Denied(*status),
             Self::Unsupported(_) => Verdict::Unsupported(Arc::new(self.fault())),
-            Self::Failing(_) | Self::Unreachable(_) | Self::Insecure(_) | Self::Timeout(_) => {
+            Self::Failing(_) | Self::Unreachable(_) | Self::Away(_) | Self::Insecure(_) | Self::Timeout(_) => {
                 Verdict::Outage(Arc::new(self.fault()))
             }
             _ => Verdict::Failed(Arc::new(self.fault())),
@@ -85,6 +95,8 @@ impl UpstreamError {
             Self::Failing(_) | Self::Unreachable(_) | Self::Timeout(_) => {
                 Fault::upstream("the upstream does not answer", self)
             }
+            Self::Away(_) => Fault::upstream("the upstream's folder can't be read now", self),
+            Self::Unreadable(_) => Fault::ours("this mirror can't read the upstream's repository", self),
             Self::Insecure(_) => {
                 Fault::upstream("this mirror has no secure connection to the upstream; its log says why", self)
             }
@@ -107,6 +119,8 @@ impl fmt::Display for UpstreamError {
             Self::Denied(status) => write!(f, "the upstream refuses access ({status})"),
             Self::Failing(status) => write!(f, "the upstream is failing (status {status})"),
             Self::Unreachable(why) => write!(f, "the upstream can't be reached: {why}"),
+            Self::Away(why) => write!(f, "the upstream folder can't be read: {why}"),
+            Self::Unreadable(why) => write!(f, "this process can't read all of the upstream folder: {why}"),
             Self::Insecure(why) => write!(f, "no secure connection to the upstream: {why}"),
             Self::Timeout(what) => write!(f, "the upstream took too long: {what}"),
             Self::Redirected { status, to } => write!(f, "the upstream redirects ({status}) to {to}; not followed"),

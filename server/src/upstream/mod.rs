@@ -52,8 +52,9 @@ pub trait Upstream: Send + Sync {
     fn list(&self, context: &Context) -> Result<Option<Vec<RepositoryPath>>, UpstreamError>;
 
     /// The one path under which the repository that `path` names is scheduled and counted, whether the upstream is asked
-    /// for it as `team/app` or as `team/app.git`. May look at a disk.
-    fn canonical(&self, path: &RepositoryPath) -> RepositoryPath;
+    /// for it as `team/app` or as `team/app.git`; where the upstream can't tell, the one that `is_mirrored`. May look at a
+    /// disk.
+    fn canonical(&self, path: &RepositoryPath, is_mirrored: &dyn Fn(&RepositoryPath) -> bool) -> RepositoryPath;
 
     /// Under which paths a repository may be mirrored here that a client calls `path`, the likeliest first. Reads
     /// nothing.

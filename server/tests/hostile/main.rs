@@ -30,6 +30,7 @@ mod admin;
 mod bodies;
 mod damage;
 mod drain;
+mod folder;
 mod heads;
 mod limits;
 mod paths;

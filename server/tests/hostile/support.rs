@@ -36,32 +36,49 @@ impl Server {
         Self::on(folder, wrapper, flags)
     }
 
-    /// On a folder that holds `upstream/`.
+    /// On a folder that holds `upstream/`, once it is ready.
     pub fn on(folder: TempDir, wrapper: &[&str], flags: &[&str]) -> Self {
-        let mut command = command(wrapper, folder.path());
-        command.args(flags);
-        let log = folder.path().join("log");
-        command.stderr(File::create(&log).unwrap()).stdout(Stdio::null());
-        let mut server = Self {
-            child: command.spawn().unwrap(),
-            main: ([127, 0, 0, 1], 0).into(),
-            admin: ([127, 0, 0, 1], 0).into(),
-            folder,
-        };
-        let deadline = Instant::now() + START_TIME;
-        loop {
+        let mut server = Self::listening(folder, wrapper, flags);
+        server.until("it is ready", |server| server.status() == Some(200));
+        server
+    }
+
+    /// On a folder, once it listens.
+    pub fn listening(folder: TempDir, wrapper: &[&str], flags: &[&str]) -> Self {
+        let unknown = ([127, 0, 0, 1], 0).into();
+        let child = spawn(folder.path(), wrapper, flags);
+        let mut server = Self { child, main: unknown, admin: unknown, folder };
+        server.find_ports();
+        server
+    }
+
+    /// Ends it as a crash would, and starts it again on the same folder.
+    pub fn start_again(&mut self, wrapper: &[&str], flags: &[&str]) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = spawn(self.folder.path(), wrapper, flags);
+        self.find_ports();
+    }
+
+    fn find_ports(&mut self) {
+        self.until("it listens", |server| {
             let log = server.log();
-            assert!(server.child.try_wait().unwrap().is_none() && Instant::now() < deadline, "no start:\n{log}");
             let address = |name: &str| {
                 let line = log.lines().find(|line| line.contains(" listening "))?;
                 line.split_whitespace().find_map(|word| word.strip_prefix(name)?.parse().ok())
             };
-            if let (Some(main), Some(admin)) = (address("http="), address("admin=")) {
-                (server.main, server.admin) = (main, admin);
-                if server.status() == Some(200) {
-                    return server;
-                }
-            }
+            let (Some(main), Some(admin)) = (address("http="), address("admin=")) else { return false };
+            (server.main, server.admin) = (main, admin);
+            true
+        });
+    }
+
+    /// Waits until `is_so`, while it runs.
+    pub fn until(&mut self, what: &str, mut is_so: impl FnMut(&mut Self) -> bool) {
+        let deadline = Instant::now() + START_TIME;
+        while !is_so(self) {
+            let runs = self.child.try_wait().unwrap().is_none();
+            assert!(runs && Instant::now() < deadline, "not so: {what}; it runs: {runs}\n{}", self.log());
             sleep(Duration::from_millis(10));
         }
     }
@@ -75,7 +92,7 @@ impl Server {
     }
 
     /// The status of `/status`, if anybody answers.
-    fn status(&self) -> Option<u16> {
+    pub fn status(&self) -> Option<u16> {
         let mut peer = TcpStream::connect(self.main).ok()?;
         peer.write_all(b"GET /status HTTP/1.0\r\n\r\n").ok()?;
         let mut answer = String::new();
@@ -136,6 +153,13 @@ impl Drop for Server {
             eprintln!("-- log:\n{}", self.log());
         }
     }
+}
+
+/// The server with its log in `folder`.
+fn spawn(folder: &Path, wrapper: &[&str], flags: &[&str]) -> Child {
+    let mut command = command(wrapper, folder);
+    command.args(flags).stderr(File::create(folder.join("log")).unwrap()).stdout(Stdio::null());
+    command.spawn().unwrap()
 }
 
 /// `wrapper heliostat serve` on free ports, with its folders below `folder`.

@@ -3,7 +3,11 @@
 //! A repository is a directory with `HEAD`, `objects` and `refs` in it. Nothing inside of one is looked at, nor inside of a
 //! `.git`, and only a bounded depth. A symbolic link counts if it leads to a repository inside the folder; plain
 //! directories behind links are not searched, so that no walk goes in circles or out.
+//!
+//! What can't be read below the folder hides what is in it and nothing else. Whatever is passed over is counted, so that
+//! somebody hears of it.
 
+use super::passed_over::{PassedOver, Reason};
 use crate::upstream::UpstreamError;
 use heliostat_core::{
     RepositoryPath,
@@ -11,7 +15,8 @@ use heliostat_core::{
 };
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs::{self, Metadata},
+    io::{self, ErrorKind},
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -21,19 +26,22 @@ use std::{
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Listing {
     pub(super) repositories: BTreeMap<RepositoryPath, PathBuf>,
-    /// Repositories whose names can't be asked for: not UTF-8, a control character, a leading dash.
-    pub(super) unnameable: usize,
+    pub(super) passed_over: PassedOver,
 }
 
 impl Listing {
     /// Walks `root`, which is canonical.
     pub(super) fn read(root: &Path, stop: &AtomicBool) -> Result<Self, UpstreamError> {
-        let mut listing = Self::default();
-        walk(root, stop, &mut |place, directory| {
-            listing.add(root, place, directory);
+        let (mut repositories, mut unnameable) = (BTreeMap::new(), PassedOver::default());
+        let mut passed_over = walk(root, stop, &mut |place, directory| {
+            match path_of(root, place) {
+                Some(path) => drop(repositories.insert(path, directory)),
+                None => unnameable.note(Reason::Unnameable, place, None),
+            }
             ControlFlow::Continue(())
         })?;
-        Ok(listing)
+        passed_over.extend(unnameable);
+        Ok(Self { repositories, passed_over })
     }
 
     /// Whether there is no repository below `root`.
@@ -49,51 +57,63 @@ impl Listing {
     /// Looks one path up on disk, component by component among the names that are there: request text is compared with
     /// names, never joined to a path.
     pub(super) fn look_up(root: &Path, path: &RepositoryPath) -> io::Result<Option<PathBuf>> {
+        match Self::descend(root, path) {
+            // Gone while we looked.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            found => found,
+        }
+    }
+
+    fn descend(root: &Path, path: &RepositoryPath) -> io::Result<Option<PathBuf>> {
         let mut folder = root.to_owned();
-        let mut components = path.as_str().split('/').take(DIRECTORY_DEPTH_MAX + 1).peekable();
-        while let Some(component) = components.next() {
+        let mut components = path.as_str().split('/').peekable();
+        for _ in 0..DIRECTORY_DEPTH_MAX {
+            let Some(component) = components.next() else { break };
             let mut named = None;
             for entry in fs::read_dir(&folder)? {
                 let entry = entry?;
                 if entry.file_name() == component {
-                    named = Some(entry.path());
+                    named = Some(entry);
                     break;
                 }
             }
             let Some(named) = named else { return Ok(None) };
-            match (Found::at(root, named.clone()), components.peek().is_none()) {
+            match (Found::at(root, &named.path(), &named.metadata()?)?, components.peek().is_none()) {
                 (Found::Repository(directory), true) => return Ok(Some(directory)),
-                (Found::Folder, false) => folder = named,
+                (Found::Folder, false) => folder = named.path(),
                 _ => return Ok(None),
             }
         }
         Ok(None)
     }
-
-    fn add(&mut self, root: &Path, place: &Path, directory: PathBuf) {
-        use std::os::unix::ffi::OsStrExt;
-        let relative = place.strip_prefix(root).unwrap_or(place).as_os_str().as_bytes();
-        match RepositoryPath::new(relative) {
-            Ok(path) => drop(self.repositories.insert(path, directory)),
-            Err(_) => self.unnameable += 1,
-        }
-    }
 }
 
-/// Shows each repository below `root`: where it lies, and the directory that it is.
+/// Under which path a repository at `place` can be asked for.
+fn path_of(root: &Path, place: &Path) -> Option<RepositoryPath> {
+    use std::os::unix::ffi::OsStrExt;
+    RepositoryPath::new(place.strip_prefix(root).unwrap_or(place).as_os_str().as_bytes()).ok()
+}
+
+/// Shows each repository below `root`: where it lies, and the directory that it is. Fails only where nothing can be said of
+/// the folder as a whole.
 fn walk(
     root: &Path,
     stop: &AtomicBool,
     show: &mut dyn FnMut(&Path, PathBuf) -> ControlFlow<()>,
-) -> Result<(), UpstreamError> {
+) -> Result<PassedOver, UpstreamError> {
+    let mut passed_over = PassedOver::default();
     let mut pending = vec![(root.to_owned(), 0)];
     let mut entries_left = DIRECTORY_ENTRIES_MAX;
     while let Some((folder, depth)) = pending.pop() {
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
-            // The root must be there; what is below may go while we look.
-            Err(error) if depth > 0 && error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(unreadable(&folder, &error)),
+            // The root must be there and readable; what is below may go while we look, or be somebody else's.
+            Err(error) if depth == 0 => return Err(UpstreamError::away(root, &error)),
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => {
+                passed_over.note(Reason::Unreadable, &folder, Some(&error));
+                continue;
+            }
         };
         for entry in entries {
             if stop.load(Relaxed) {
@@ -101,53 +121,80 @@ fn walk(
             }
             entries_left =
                 entries_left.checked_sub(1).ok_or(UpstreamError::TooLarge("entries of the upstream's folder"))?;
-            let entry = entry.map_err(|error| unreadable(&folder, &error))?;
-            match Found::at(root, entry.path()) {
-                Found::Repository(directory) => {
-                    if show(&entry.path(), directory).is_break() {
-                        return Ok(());
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) if depth == 0 => return Err(UpstreamError::away(root, &error)),
+                Err(error) => {
+                    passed_over.note(Reason::Unreadable, &folder, Some(&error));
+                    break;
+                }
+            };
+            let path = entry.path();
+            match entry.metadata().and_then(|metadata| Found::at(root, &path, &metadata)) {
+                Ok(Found::Repository(directory)) => {
+                    if show(&path, directory).is_break() {
+                        return Ok(passed_over);
                     }
                 }
-                Found::Folder if depth + 1 < DIRECTORY_DEPTH_MAX => pending.push((entry.path(), depth + 1)),
-                Found::Folder | Found::Nothing => {}
+                Ok(Found::Folder) if depth + 1 < DIRECTORY_DEPTH_MAX => pending.push((path, depth + 1)),
+                Ok(Found::Folder) => passed_over.note(Reason::TooDeep, &path, None),
+                Ok(Found::RepositoryOutside) => passed_over.note(Reason::RepositoryOutside, &path, None),
+                Ok(Found::LinkedFolder) => passed_over.note(Reason::LinkedFolder, &path, None),
+                Ok(Found::Nothing) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => passed_over.note(Reason::Unreadable, &path, Some(&error)),
             }
         }
     }
-    Ok(())
+    Ok(passed_over)
 }
 
 enum Found {
     Repository(PathBuf),
     Folder,
+    /// Behind a link, a repository that lies elsewhere.
+    RepositoryOutside,
+    /// Behind a link, a directory that is no repository.
+    LinkedFolder,
     Nothing,
 }
 
 impl Found {
-    fn at(root: &Path, path: PathBuf) -> Self {
-        let Ok(metadata) = fs::symlink_metadata(&path) else { return Self::Nothing };
+    /// What is at `path`, whose own metadata (not that of what a link leads to) is `metadata`.
+    fn at(root: &Path, path: &Path, metadata: &Metadata) -> io::Result<Self> {
         if metadata.is_symlink() {
-            return match path.canonicalize() {
-                Ok(target) if target.starts_with(root) && is_repository(&target) => Self::Repository(target),
-                _ => Self::Nothing,
+            let target = match path.canonicalize() {
+                Ok(target) => target,
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(error),
+                // It leads nowhere, or in a circle.
+                Err(_) => return Ok(Self::Nothing),
             };
+            return Ok(match (target.starts_with(root), target.is_dir()) {
+                (true, true) if is_repository(&target)? => Self::Repository(target),
+                // Somebody else's, perhaps: nothing depends on whether it can be read.
+                (false, true) if is_repository(&target).unwrap_or(false) => Self::RepositoryOutside,
+                (_, true) => Self::LinkedFolder,
+                (_, false) => Self::Nothing,
+            });
         }
         if !metadata.is_dir() || path.file_name().is_some_and(|name| name == ".git") {
-            return Self::Nothing;
+            return Ok(Self::Nothing);
         }
-        if is_repository(&path) { Self::Repository(path) } else { Self::Folder }
+        Ok(if is_repository(path)? { Self::Repository(path.to_owned()) } else { Self::Folder })
     }
 }
 
-/// Whether a repository is there now.
-pub(super) fn is_repository(path: &Path) -> bool {
+/// Whether a repository is there now. An error: that can't be told.
+pub(super) fn is_repository(path: &Path) -> io::Result<bool> {
+    let told = |found: io::Result<Metadata>, fits: fn(&Metadata) -> bool| match found {
+        Ok(metadata) => Ok(fits(&metadata)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(error),
+    };
     // HEAD may be a dangling link: the old form of a symbolic reference, unborn.
-    fs::symlink_metadata(path.join("HEAD")).is_ok_and(|metadata| !metadata.is_dir())
-        && path.join("objects").is_dir()
-        && path.join("refs").is_dir()
-}
-
-fn unreadable(folder: &Path, error: &io::Error) -> UpstreamError {
-    UpstreamError::Unreachable(format!("{}: {error}", folder.display()))
+    Ok(told(fs::symlink_metadata(path.join("HEAD")), |metadata| !metadata.is_dir())?
+        && told(fs::metadata(path.join("objects")), Metadata::is_dir)?
+        && told(fs::metadata(path.join("refs")), Metadata::is_dir)?)
 }
 
 #[cfg(test)]
@@ -177,11 +224,16 @@ mod tests {
         symlink(&root, root.join("team/circle")).unwrap();
         fs::write(root.join("file.git"), "").unwrap();
         repository(&root.join(vec!["d"; DIRECTORY_DEPTH_MAX + 2].join("/")));
+        let deep = ["e"; DIRECTORY_DEPTH_MAX];
+        repository(&root.join(deep.join("/")));
         let stop = AtomicBool::new(false);
         let listing = Listing::read(&root, &stop).unwrap();
         let found: Vec<_> = listing.repositories.keys().map(RepositoryPath::as_str).collect();
-        assert_eq!(found, ["a.git", "alias.git", "team/b.git", "team/deep/er/c"]);
-        assert_eq!(listing.unnameable, 2);
+        assert_eq!(found, ["a.git", "alias.git", &deep.join("/"), "team/b.git", "team/deep/er/c"]);
+        // Not the one inside of a repository, nor the one behind the links.
+        let counts = [Reason::Unnameable, Reason::RepositoryOutside, Reason::LinkedFolder, Reason::TooDeep]
+            .map(|reason| listing.passed_over.count(reason));
+        assert_eq!((counts, listing.passed_over.count(Reason::Unreadable)), ([2, 1, 2, 1], 0));
         for (path, directory) in &listing.repositories {
             assert_eq!(Listing::look_up(&root, path).unwrap().as_ref(), Some(directory));
         }
@@ -194,6 +246,9 @@ mod tests {
             "file.git",
             "x/y",
             "team/circle/a.git",
+            &vec!["d"; DIRECTORY_DEPTH_MAX + 2].join("/"),
+            // Cut off where the search ends, it would name a repository.
+            &format!("{}/x", deep.join("/")),
         ] {
             assert_eq!(Listing::look_up(&root, &path.parse().unwrap()).unwrap(), None, "{path}");
         }
@@ -203,6 +258,6 @@ mod tests {
     fn a_folder_that_is_gone_is_no_empty_folder() {
         let stop = AtomicBool::new(false);
         let gone = Listing::read(Path::new("/nonexistent/heliostat"), &stop);
-        assert!(matches!(gone, Err(UpstreamError::Unreachable(_))));
+        assert!(matches!(gone, Err(UpstreamError::Away(_))));
     }
 }

@@ -4,9 +4,12 @@
 //! one, both lead to it; no path leads to a directory of which more than one `.git` would have to be taken off.
 //!
 //! Promises: a request's path is looked up among the names that are there; what the repository hides
-//! (`uploadpack.hideRefs`) stays hidden.
+//! (`uploadpack.hideRefs`) stays hidden. The folder may be away and come back: what is not there is then unknown, not
+//! missing. A folder without any repository is taken for one that is away, since that is what the place of a file system
+//! looks like that is not mounted.
 
 mod listing;
+mod passed_over;
 
 use super::{Advertised, Asked, Context, Have, Phase, Spellings, Upstream, UpstreamError};
 use arc_swap::ArcSwap;
@@ -24,28 +27,31 @@ use std::{
     collections::{BTreeSet, HashSet},
     io::{self, BufRead, Read},
     iter,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     sync::Arc,
 };
 
 /// A folder.
 pub struct DirectoryUpstream {
-    root: PathBuf,
+    /// As it was configured, absolute: what it leads to may change.
+    folder: PathBuf,
     spool: Spool,
     environment: Environment,
     listing: ArcSwap<Listing>,
 }
 
 impl DirectoryUpstream {
-    /// The folder `root`; what has to be encoded anew goes to temporary files in `spool`.
-    pub fn new(root: &Path, spool: &Path) -> Result<Self, String> {
-        let root = root.canonicalize().map_err(|error| format!("{}: {error}", root.display()))?;
-        if !root.is_dir() {
-            return Err(format!("{}: not a folder", root.display()));
-        }
-        let environment = Environment::isolated(root.clone(), rustix::process::geteuid().as_raw());
+    /// The folder `folder`, which need not be there yet; what has to be encoded anew goes to temporary files in `spool`.
+    pub fn new(folder: &Path, spool: &Path) -> Result<Self, String> {
+        let folder = path::absolute(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let environment = Environment::isolated(folder.clone(), rustix::process::geteuid().as_raw());
         let spool = Spool { directory: spool.to_owned() };
-        Ok(Self { root, spool, environment, listing: ArcSwap::default() })
+        Ok(Self { folder, spool, environment, listing: ArcSwap::default() })
+    }
+
+    /// Where the folder is now, canonical.
+    fn root(&self) -> Result<PathBuf, UpstreamError> {
+        self.folder.canonicalize().map_err(|error| UpstreamError::away(&self.folder, &error))
     }
 
     /// What is odd about the folder `root` as an upstream, in words.
@@ -55,7 +61,8 @@ impl DirectoryUpstream {
             Ok(canonical) => canonical,
             Err(error) => return Some(format!("the upstream folder {shown}: {error}")),
         };
-        if listing::is_repository(&canonical) || listing::is_repository(&canonical.join(".git")) {
+        let is_repository = |path: &Path| listing::is_repository(path).unwrap_or(false);
+        if is_repository(&canonical) || is_repository(&canonical.join(".git")) {
             return Some(format!(
                 "the upstream folder {shown} is itself a repository, and only repositories below it are mirrored: name the \
                  folder that holds it"
@@ -66,7 +73,7 @@ impl DirectoryUpstream {
             Ok(true) => {
                 Some(format!("the upstream folder {shown} holds no bare repository: there is nothing to mirror yet"))
             }
-            Err(error) => Some(format!("the upstream folder {shown}: {error}")),
+            Err(error) => Some(error.to_string()),
         }
     }
 
@@ -78,31 +85,38 @@ impl DirectoryUpstream {
     }
 
     fn directory_of(&self, path: &RepositoryPath) -> Result<PathBuf, UpstreamError> {
-        if let Some(directory) = self.listing.load().repositories.get(path)
-            && listing::is_repository(directory)
-        {
+        let listing = self.listing.load();
+        let is_there = |directory: &PathBuf| listing::is_repository(directory).unwrap_or(false);
+        if let Some(directory) = listing.repositories.get(path).filter(|directory| is_there(directory)) {
             return Ok(directory.clone());
         }
-        match Listing::look_up(&self.root, path) {
-            Ok(found) => found.ok_or(UpstreamError::Missing),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => Err(UpstreamError::Missing),
-            Err(error) => Err(UpstreamError::Unreachable(error.to_string())),
+        let root = self.root()?;
+        match Listing::look_up(&root, path) {
+            Ok(Some(directory)) => Ok(directory),
+            // Whether it is missing can be told where others are there.
+            Ok(None) if listing.repositories.values().any(is_there) || !Listing::is_empty(&root)? => {
+                Err(UpstreamError::Missing)
+            }
+            Ok(None) => Err(UpstreamError::Away(format!("{}: no repository is in it", self.folder.display()))),
+            Err(error) => Err(UpstreamError::Unreadable(format!("{path}: {error}"))),
         }
     }
 }
 
 impl Upstream for DirectoryUpstream {
     fn list(&self, context: &Context) -> Result<Option<Vec<RepositoryPath>>, UpstreamError> {
-        let listing = Arc::new(Listing::read(&self.root, &context.stop)?);
-        let paths = listing.repositories.keys().cloned().collect();
+        let listing = Arc::new(Listing::read(&self.root()?, &context.stop)?);
+        let paths: Vec<_> = listing.repositories.keys().cloned().collect();
         let before = self.listing.swap(listing.clone());
-        if listing.unnameable > 0 && listing.unnameable != before.unnameable {
-            tracing::warn!(count = listing.unnameable, "repositories with names that can't be asked for left out");
+        listing.passed_over.tell(&before.passed_over);
+        if paths.is_empty() && !before.repositories.is_empty() {
+            let folder = self.folder.display();
+            tracing::warn!(%folder, "the upstream folder holds no repository any more; taken for one that is away");
         }
         Ok(Some(paths))
     }
 
-    fn canonical(&self, path: &RepositoryPath) -> RepositoryPath {
+    fn canonical(&self, path: &RepositoryPath, is_mirrored: &dyn Fn(&RepositoryPath) -> bool) -> RepositoryPath {
         let listing = self.listing.load();
         let other = path.other_spelling();
         if listing.repositories.contains_key(path) {
@@ -112,9 +126,13 @@ impl Upstream for DirectoryUpstream {
             return other.clone();
         }
         // New since the last walk, perhaps.
-        let is_there = |path: &RepositoryPath| Listing::look_up(&self.root, path).is_ok_and(|found| found.is_some());
+        let root = self.root().ok();
+        let is_there = |path: &RepositoryPath| {
+            root.as_ref().is_some_and(|root| Listing::look_up(root, path).is_ok_and(|found| found.is_some()))
+        };
         match other {
-            Some(other) if !is_there(path) && is_there(&other) => other,
+            // Neither, where the folder is away: then it is the one that is here.
+            Some(other) if !is_there(path) && (is_there(&other) || !is_mirrored(path) && is_mirrored(&other)) => other,
             _ => path.clone(),
         }
     }
@@ -279,7 +297,7 @@ fn of_open(error: OpenError) -> UpstreamError {
     match error {
         OpenError::NotARepository(_) => UpstreamError::Missing,
         OpenError::Unsupported(words) => UpstreamError::Unsupported(words),
-        OpenError::Io(..) => UpstreamError::Unreachable(error.to_string()),
+        OpenError::Io(..) => UpstreamError::Unreadable(error.to_string()),
         other => UpstreamError::Broken(other.to_string()),
     }
 }
@@ -287,7 +305,7 @@ fn of_open(error: OpenError) -> UpstreamError {
 fn of_read(error: ReadError) -> UpstreamError {
     match error {
         ReadError::Interrupted => UpstreamError::Stopped,
-        ReadError::Io(error) => UpstreamError::Unreachable(error.to_string()),
+        ReadError::Io(error) => UpstreamError::Unreadable(error.to_string()),
         ReadError::TooLarge { .. } => UpstreamError::TooLarge("bytes of an object"),
         ReadError::Missing(id) => UpstreamError::Broken(format!("object {id} is missing")),
         ReadError::Corrupt { id, detail } => UpstreamError::Broken(format!("object {id}: {detail}")),

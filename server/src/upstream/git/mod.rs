@@ -80,7 +80,7 @@ impl Upstream for GitUpstream {
         Ok(None)
     }
 
-    fn canonical(&self, path: &RepositoryPath) -> RepositoryPath {
+    fn canonical(&self, path: &RepositoryPath, _is_mirrored: &dyn Fn(&RepositoryPath) -> bool) -> RepositoryPath {
         self.spellings(path).next().unwrap_or_else(|| path.clone())
     }
 
