@@ -203,6 +203,12 @@ const _: () = assert!(HTTP_DISCARD_BYTES_MAX >= REQUEST_BYTES_MAX);
 const _: () = assert!(PLANS_WAITING_PER_REPOSITORY_MAX < PLANS_WAITING_MAX);
 const _: () = assert!(ANSWER_BUFFER_BYTES >= PKT_LINE_BYTES_MAX);
 
+/// The capabilities of protocol v2 are told without a question if the upstream has confirmed the repository within this
+/// time. Many clients at once, whose `ls-refs` is asked about anyway, cost the upstream nothing more.
+pub const CAPABILITIES_AGE: Duration = Duration::from_secs(5);
+/// And after this time without an answer: `ls-refs` waits then.
+pub const CAPABILITIES_WAIT: Duration = Duration::from_secs(2);
+
 // The store.
 
 /// Bytes of one pack from an upstream. Larger than any repository that a host accepts. More: the ingest fails.

@@ -32,4 +32,4 @@ pub use ingest::{IngestError, IngestLimits, Ingested, Quarantine, ingest_bytes, 
 pub use layout::RepositoryId;
 pub use publish::{Verified, VerifyError};
 pub use snapshot::{MirroredRepository, Retention, Snapshot};
-pub use standing::{Stale, Standing};
+pub use standing::{Refusal, Stale, Standing};

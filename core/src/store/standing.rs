@@ -1,10 +1,11 @@
-//! How a mirrored repository stands to its upstream: when that last confirmed what is here, and whether it has kept silent
-//! since. Written by synchronisation, read by whoever serves, without a lock.
+//! How a mirrored repository stands to its upstream: when that last confirmed what is here, whether it has kept silent
+//! since, whether it refuses the repository, and whether it has moved on. Written by synchronisation, read by whoever
+//! serves, without a lock.
 //!
 //! Times are a [`Duration`] since any origin that the caller chose, the same for all calls. Nothing of it is on disk.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -14,6 +15,9 @@ pub struct Standing {
     /// Milliseconds of the last confirmation and one more; 0: none yet.
     confirmed: AtomicU64,
     silent: AtomicBool,
+    /// The status of HTTP that says it; 0: not refused.
+    refusal: AtomicU16,
+    moving: AtomicBool,
 }
 
 /// What is here may be old: how long ago the upstream confirmed it, if it has since the process started.
@@ -23,12 +27,26 @@ pub struct Stale {
     pub age: Option<Duration>,
 }
 
+/// The upstream's last word on the repository was that nobody gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such repository (404, 410, or not in the folder).
+    Missing,
+    /// It wants credentials or refuses: 401 or 403.
+    Denied(u16),
+}
+
+/// [`Refusal::Missing`] as a status.
+const NOT_FOUND: u16 = 404;
+
 impl Standing {
     /// The upstream has confirmed, at `now`, what is here.
     pub fn confirmed(&self, now: Duration) {
         let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX - 1);
         self.confirmed.store(millis + 1, Relaxed);
         self.silent.store(false, Relaxed);
+        self.moving.store(false, Relaxed);
+        self.refusal.store(0, Relaxed);
     }
 
     /// The upstream was asked and what it has now could not be found out or brought here.
@@ -36,12 +54,47 @@ impl Standing {
         self.silent.store(true, Relaxed);
     }
 
+    /// The upstream shows the repository, and it has other references than what is here: that is old.
+    pub fn moved(&self) {
+        self.moving.store(true, Relaxed);
+        self.refusal.store(0, Relaxed);
+    }
+
+    /// The attempt to bring what moved has ended, well or not.
+    pub fn settled(&self) {
+        self.moving.store(false, Relaxed);
+    }
+
+    /// The upstream refuses the repository. Holds until it shows it again: an outage takes nothing back.
+    pub fn refused(&self, refusal: Refusal) {
+        let status = match refusal {
+            Refusal::Missing => NOT_FOUND,
+            Refusal::Denied(status) => status,
+        };
+        self.refusal.store(status, Relaxed);
+    }
+
     /// Whether the last question was in vain.
     pub fn stale(&self, now: Duration) -> Option<Stale> {
         self.silent.load(Relaxed).then(|| Stale { age: self.age(now) })
     }
 
-    fn age(&self, now: Duration) -> Option<Duration> {
+    /// Whether the upstream refuses the repository.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self.refusal.load(Relaxed) {
+            0 => None,
+            NOT_FOUND => Some(Refusal::Missing),
+            status => Some(Refusal::Denied(status)),
+        }
+    }
+
+    /// Whether what the upstream has now is known to be something else, and is on its way.
+    pub fn is_moving(&self) -> bool {
+        self.moving.load(Relaxed)
+    }
+
+    /// How long ago the upstream confirmed what is here, if it has since the process started.
+    pub fn age(&self, now: Duration) -> Option<Duration> {
         let millis = self.confirmed.load(Relaxed).checked_sub(1)?;
         Some(now.saturating_sub(Duration::from_millis(millis)))
     }
@@ -66,5 +119,24 @@ mod tests {
         standing.confirmed(at(10));
         standing.unanswered();
         assert_eq!(standing.stale(at(9)), Some(Stale { age: Some(at(0)) }), "two threads, two clocks");
+    }
+
+    #[test]
+    fn a_refusal_holds_until_the_upstream_shows_the_repository_again() {
+        let standing = Standing::default();
+        assert_eq!(standing.refusal(), None);
+        for refusal in [Refusal::Missing, Refusal::Denied(401), Refusal::Denied(403)] {
+            standing.refused(refusal);
+            standing.unanswered();
+            standing.settled();
+            assert_eq!(standing.refusal(), Some(refusal), "silence takes nothing back");
+            standing.confirmed(Duration::ZERO);
+            assert_eq!(standing.refusal(), None);
+        }
+        standing.refused(Refusal::Missing);
+        standing.moved();
+        assert_eq!((standing.refusal(), standing.is_moving()), (None, true));
+        standing.settled();
+        assert!(!standing.is_moving());
     }
 }

@@ -22,8 +22,9 @@ const SERVICE: &[u8] = b"001e# service=git-upload-pack\n0000";
 /// `GET {path}/info/refs?service=git-upload-pack`.
 pub async fn advertise(exchange: &mut Exchange<'_>, path: RepositoryPath) -> io::Result<()> {
     let version = version(exchange.head.git_protocol.as_deref());
-    // The advertisement of v2 names no reference; `ls-refs` does, and asks then.
-    let ask = if version == Version::V2 { Ask::IfAbsent } else { Ask::Always };
+    // The advertisement of v2 names no reference; `ls-refs` does, and asks then. But Git's client says that a repository is
+    // not found only if it hears so here.
+    let ask = if version == Version::V2 { Ask::IfOld } else { Ask::Always };
     let node = exchange.shard.node.clone();
     let found = match resolve(&node, &path, ask).await {
         Ok(found) => found,

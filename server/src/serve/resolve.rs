@@ -1,5 +1,8 @@
 //! From the path in a request to a snapshot: found here, or confirmed by the upstream within the rule's `wait`.
 //!
+//! What the upstream refused when it was asked last is refused for every request, until it shows it again: whoever asks for
+//! it makes the mirror ask.
+//!
 //! A path is known with and without `.git`. Which repository either spelling names is for the upstream's adapter to say.
 
 use super::{
@@ -10,7 +13,8 @@ use crate::{http::response::Response, shard::task, sync::Confirmed};
 use heliostat_core::{
     RepositoryPath,
     fault::Fault,
-    store::{RepositoryId, Snapshot, Stale},
+    limits::{CAPABILITIES_AGE, CAPABILITIES_WAIT},
+    store::{MirroredRepository, Refusal, RepositoryId, Snapshot, Stale},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -34,7 +38,10 @@ pub struct Found {
 pub enum Ask {
     /// In any case: the answer tells the client which references there are.
     Always,
-    /// Only if the repository is not here.
+    /// If the upstream has not confirmed it in the last moments, and not for long: the answer names no reference, but a
+    /// repository that is gone has no answer.
+    IfOld,
+    /// Only if the repository is not here, or refused.
     IfAbsent,
 }
 
@@ -61,18 +68,32 @@ pub async fn resolve(node: &Node, path: &RepositoryPath, ask: Ask) -> Result<Fou
     let Some(mirrors) = node.mirrors() else {
         return Err(Unresolved::new(Response::unavailable(2, "the server is starting, try again")));
     };
-    if ask == Ask::IfAbsent
-        && let Some(found) = here(mirrors, path)
-    {
-        return Ok(found);
-    }
-    let (snapshot, is_confirmed) = match confirm(mirrors, path, node.wait(path)).await {
+    let wait = node.wait(path);
+    let confirmed = match (ask, unrefused(mirrors, path)) {
+        (Ask::IfAbsent, Some((found, _))) => return Ok(found),
+        (Ask::IfOld, Some((found, mirrored))) => {
+            let (standing, now) = (mirrored.standing(), mirrors.syncs.now());
+            // An upstream that keeps silent is not waited for twice by one clone.
+            if standing.stale(now).is_some() || standing.age(now).is_some_and(|age| age < CAPABILITIES_AGE) {
+                return Ok(found);
+            }
+            match task::within(wait.min(CAPABILITIES_WAIT), mirrors.syncs.confirm(path.as_str())).await {
+                Some(Ok(confirmed)) => confirmed,
+                _ => return Ok(found),
+            }
+        }
+        _ => confirm(mirrors, path, wait).await,
+    };
+    let (snapshot, is_confirmed) = match confirmed {
         Confirmed::Current(snapshot) => (snapshot, true),
         Confirmed::Stale(snapshot, fault) => {
             tracing::debug!(repository = %path, %fault, "served stale");
             (snapshot, false)
         }
-        refused => return Err(unresolved(refused)),
+        refused => {
+            note_refusal(mirrors, path, &refused);
+            return Err(unresolved(refused));
+        }
     };
     match here(mirrors, path) {
         Some(found) => Ok(Found {
@@ -103,12 +124,27 @@ pub async fn confirm(mirrors: &Mirrors, path: &RepositoryPath, wait: Duration) -
 /// references, what is here is known to be old, and the client comes again when the objects have arrived.
 fn unconfirmed(mirrors: &Mirrors, path: &RepositoryPath) -> Confirmed {
     let fault = late("no answer within `wait`");
-    match mirrors.syncs.find(path).and_then(|mirrored| Some((here(mirrors, path)?, mirrored))) {
-        Some((found, mirrored)) if !mirrors.syncs.is_moving(&found.path) => {
-            mirrored.standing().unanswered();
-            Confirmed::Stale(found.snapshot, fault)
+    let Some(mirrored) = mirrors.syncs.find(path) else { return Confirmed::Unavailable(fault) };
+    let standing = mirrored.standing();
+    match (standing.refusal(), mirrored.snapshot()) {
+        (Some(refusal), _) => refusal.into(),
+        (None, Some(snapshot)) if !standing.is_moving() => {
+            standing.unanswered();
+            Confirmed::Stale(snapshot, fault)
         }
-        _ => Confirmed::Unavailable(fault),
+        (None, _) => Confirmed::Unavailable(fault),
+    }
+}
+
+/// A folder's repository that is gone is asked for by the client's spelling; what is here may lie under the other.
+fn note_refusal(mirrors: &Mirrors, path: &RepositoryPath, confirmed: &Confirmed) {
+    let refusal = match confirmed {
+        Confirmed::NotFound => Refusal::Missing,
+        Confirmed::Denied(status) => Refusal::Denied(*status),
+        _ => return,
+    };
+    if let Some(mirrored) = mirrors.syncs.find(path) {
+        mirrored.standing().refused(refusal);
     }
 }
 
@@ -144,7 +180,16 @@ fn unresolved(confirmed: Confirmed) -> Unresolved {
 
 /// What is here, unasked.
 fn here(mirrors: &Mirrors, path: &RepositoryPath) -> Option<Found> {
-    let mirrored = mirrors.syncs.find(path)?;
+    found(mirrors, &*mirrors.syncs.find(path)?)
+}
+
+/// The same, unless the upstream refuses it.
+fn unrefused(mirrors: &Mirrors, path: &RepositoryPath) -> Option<(Found, Arc<MirroredRepository>)> {
+    let mirrored = mirrors.syncs.find(path).filter(|mirrored| mirrored.standing().refusal().is_none())?;
+    Some((found(mirrors, &mirrored)?, mirrored))
+}
+
+fn found(mirrors: &Mirrors, mirrored: &MirroredRepository) -> Option<Found> {
     let snapshot = mirrored.snapshot()?;
     let path = mirrored.path().parse().ok()?;
     let freshness = mirrored.standing().stale(mirrors.syncs.now()).map_or(Freshness::Unasked, Freshness::Stale);

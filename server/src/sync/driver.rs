@@ -7,6 +7,7 @@ use heliostat_core::{
     RepositoryPath,
     fault::Fault,
     retry::{Attempts, Backoff},
+    store::Refusal,
     sync::{BreakerPolicy, Effect, EmptyGuard, Judgement, Policy, Schedule, Ticket, Verdict},
 };
 use std::{
@@ -155,10 +156,14 @@ impl Driver {
     /// What the upstream told, against what is here.
     fn compare(&mut self, now: Duration, path: &Arc<str>, asked: Box<dyn Asked>, progress: Arc<Progress>) {
         let theirs = &asked.advertised().refs;
-        let snapshot = self.shared.mirrored(path).and_then(|repository| repository.snapshot());
+        let repository = self.shared.mirrored(path);
+        let snapshot = repository.as_ref().and_then(|repository| repository.snapshot());
         let (had, same) = snapshot.map_or((0, false), |s| (s.refs.len(), s.refs.digest() == theirs.digest()));
         if same {
             return self.finish(now, path, Verdict::Verified);
+        }
+        if let Some(repository) = repository {
+            repository.standing().moved();
         }
         let has = theirs.len();
         if has == 0 && had > 0 {
@@ -178,9 +183,13 @@ impl Driver {
         self.shared.end(path);
         if let Some(repository) = self.shared.mirrored(path) {
             self.schedule.know(now, path);
+            let standing = repository.standing();
+            standing.settled();
             match &verdict {
-                Verdict::Verified => repository.standing().confirmed(now),
-                _ => repository.standing().unanswered(),
+                Verdict::Verified => standing.confirmed(now),
+                Verdict::Missing => standing.refused(Refusal::Missing),
+                Verdict::Denied(status) => standing.refused(Refusal::Denied(*status)),
+                Verdict::Unsupported(_) | Verdict::Outage(_) | Verdict::Failed(_) => standing.unanswered(),
             }
         }
         if matches!(verdict, Verdict::Verified) && !self.shared.superseded(path).is_empty() {
@@ -229,6 +238,7 @@ impl Driver {
             // It may not have been asked itself: others' questions were in vain.
             repository.standing().unanswered();
         }
+        let refusal = repository.as_ref().and_then(|repository| repository.standing().refusal());
         let snapshot = repository.and_then(|repository| repository.snapshot());
         let confirmed = match (verdict, snapshot) {
             (Verdict::Verified, Some(snapshot)) => Confirmed::Current(snapshot),
@@ -241,7 +251,8 @@ impl Driver {
             (Verdict::Unsupported(fault), None) => Confirmed::Unsupported(fault.clone()),
             (Verdict::Outage(fault) | Verdict::Failed(fault), None) => Confirmed::Unavailable(fault.clone()),
             (Verdict::Unsupported(fault) | Verdict::Outage(fault) | Verdict::Failed(fault), Some(snapshot)) => {
-                Confirmed::Stale(snapshot, fault.clone())
+                // Silence takes no refusal back.
+                refusal.map_or_else(|| Confirmed::Stale(snapshot, fault.clone()), Confirmed::from)
             }
         };
         for ticket in tickets {

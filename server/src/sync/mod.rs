@@ -18,13 +18,13 @@ pub use seed::{Seed, seed};
 
 use crate::{
     config::Config,
-    upstream::{self, Context, Phase, Progress, Upstream, UpstreamError},
+    upstream::{self, Context, Progress, Upstream, UpstreamError},
 };
 use futures_channel::oneshot;
 use heliostat_core::{
     RepositoryPath,
     fault::Fault,
-    store::{MirroredRepository, Snapshot, Store},
+    store::{MirroredRepository, Refusal, Snapshot, Store},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,7 +43,7 @@ pub enum Confirmed {
     Current(Arc<Snapshot>),
     /// The upstream did not answer; this is what we had.
     Stale(Arc<Snapshot>, Arc<Fault>),
-    /// The upstream says there is no such repository (404, or not in the folder), or no rule mirrors it.
+    /// The upstream says there is no such repository (404, 410, or not in the folder), or no rule mirrors it.
     NotFound,
     /// The upstream wants credentials or refuses: its status, 401 or 403.
     Denied(u16),
@@ -51,6 +51,15 @@ pub enum Confirmed {
     Unsupported(Arc<Fault>),
     /// Nothing is here, and the upstream or the sync failed.
     Unavailable(Arc<Fault>),
+}
+
+impl From<Refusal> for Confirmed {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Missing => Self::NotFound,
+            Refusal::Denied(status) => Self::Denied(status),
+        }
+    }
 }
 
 /// The handle to synchronisation: cheap to clone, usable from any thread.
@@ -114,14 +123,6 @@ impl Syncs {
     #[must_use]
     pub fn find(&self, path: &RepositoryPath) -> Option<Arc<MirroredRepository>> {
         upstream::find(&self.shared.store, &*self.shared.upstream, path)
-    }
-
-    /// Whether a sync of the repository that is mirrored as `path` is under way, and has got past its question.
-    #[must_use]
-    pub fn is_moving(&self, path: &RepositoryPath) -> bool {
-        let path = self.shared.scheduled_as(path.clone());
-        let progress = self.shared.lock_activities().get(path.as_str()).cloned();
-        progress.is_some_and(|progress| !matches!(progress.phase(), Phase::Waiting | Phase::Asking))
     }
 
     /// Asks the upstream about `path` (`team/app.git`) and syncs what moved. Questions that arrive before one is asked

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use crate::support::compare::{State, fsck, sound_and_same};
 use crate::support::cutter::Cutter;
-use crate::support::git::Git;
+use crate::support::git::{Git, Which};
 use crate::support::heliostat::Heliostat;
+use crate::support::http::request;
 use crate::support::repositories::Upstream;
 use crate::support::site::Site;
+use heliostat_core::limits::CAPABILITIES_AGE;
 
 const APP: &str = "team/app.git";
 
@@ -101,9 +103,12 @@ fn not_found_for_a_while() {
     let (here, aside) = (site.upstream(APP).folder, site.sandbox.fresh("aside"));
     std::fs::create_dir_all(aside.parent().unwrap()).unwrap();
     std::fs::rename(&here, &aside).unwrap();
-    let error = clone(&site, &site.mirror_url(APP)).unwrap_err();
-    // Git's own words for it depend on which of its requests hears it first.
-    assert!(error.contains("not found") || error.contains("404"), "{error}");
+    // The last confirmation is too young for the mirror to ask about a version 2 client's first request: somebody asks for
+    // references first.
+    assert_eq!(site.mirror().get(&format!("/{APP}/info/refs?service=git-upload-pack")).status, 404);
+    for version in [0, 1, 2] {
+        refused_as_upstream(&site, version);
+    }
     assert_eq!(site.mirror().stored().len(), 1, "the store was emptied");
 
     std::fs::rename(&aside, &here).unwrap();
@@ -112,8 +117,85 @@ fn not_found_for_a_while() {
     };
     let asked = fetches(&site);
     sound_and_same(&site.git, &mirrored(&site), &before).unwrap();
-    // One POST is the list of references; a second would be a pack.
-    assert!(fetches(&site) <= asked + 1, "{:#?}", site.apache.requests());
+    // One POST lists the references for each of the clone's first two requests; a third would be a pack.
+    assert!(fetches(&site) <= asked + 2, "{:#?}", site.apache.requests());
+}
+
+/// A clone of what is gone ends at the mirror in the very words in which it ends at the upstream.
+fn refused_as_upstream(site: &Site, version: u8) {
+    let words = |url: String| {
+        let client = Git::client(&site.sandbox, Which::Machine, version);
+        let target = site.sandbox.fresh("clone").display().to_string();
+        let error = client.try_text(site.sandbox.path(), &["clone", "--quiet", "--mirror", &url, &target]).unwrap_err();
+        error.replace(&url, "URL").replace(&target, "TARGET").lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let theirs = words(site.upstream_url(APP));
+    assert!(theirs.iter().any(|line| line == "fatal: repository 'URL/' not found"), "{theirs:?}");
+    assert_eq!(words(site.mirror_url(APP)), theirs, "version {version}");
+}
+
+/// The statuses of all that can be asked for: both advertisements, `ls-refs`, a fetch of `tip`, `object-info` of it.
+fn statuses(site: &mut Site, tip: &str) -> [u16; 5] {
+    let port = site.mirror().port();
+    let of = |method: &str, path: &str, version: &str, body: &str| {
+        let headers = [("Git-Protocol", version), ("Content-Type", "application/x-git-upload-pack-request")];
+        request(method, port, &format!("/{APP}/{path}"), &headers, body.as_bytes()).unwrap().status
+    };
+    let line = |text: &str| format!("{:04x}{text}\n", text.len() + 5);
+    let post = |command: &str, arguments: &[String]| {
+        let body = format!("{}0001{}0000", line(&format!("command={command}")), arguments.concat());
+        of("POST", "git-upload-pack", "version=2", &body)
+    };
+    [
+        of("GET", "info/refs?service=git-upload-pack", "version=2", ""),
+        post("fetch", &[line(&format!("want {tip}")), line("done")]),
+        post("object-info", &[line("size"), line(&format!("oid {tip}"))]),
+        post("ls-refs", &[]),
+        of("GET", "info/refs?service=git-upload-pack", "version=0", ""),
+    ]
+}
+
+/// What the upstream has refused is refused for every request, while the upstream is away too, until it is shown again.
+#[test]
+fn refused_means_every_request() {
+    let mut site = site();
+    let before = mirrored(&site);
+    let tip = site.upstream(APP).id("main");
+    assert_eq!(statuses(&mut site, &tip), [200; 5]);
+    let (here, aside) = (site.upstream(APP).folder, site.sandbox.fresh("aside"));
+    std::fs::create_dir_all(aside.parent().unwrap()).unwrap();
+    std::fs::rename(&here, &aside).unwrap();
+    // Asked about in its turn, without any client.
+    assert_eq!(site.mirror().admin("POST", &format!("/api/v1/repositories/{APP}/sync")).status, 404);
+    assert_eq!(statuses(&mut site, &tip), [404; 5]);
+    site.apache.stop();
+    assert_eq!(statuses(&mut site, &tip), [404; 5], "silence takes no refusal back");
+    std::fs::rename(&aside, &here).unwrap();
+    site.apache.start_again();
+    sound_and_same(&site.git, &mirrored_in_time(&site), &before).unwrap();
+    assert_eq!(statuses(&mut site, &tip), [200; 5]);
+
+    site.apache.forbid(Some(APP));
+    let answer = site.mirror().admin("POST", &format!("/api/v1/repositories/{APP}/sync"));
+    assert!(answer.status >= 400, "{answer:?}");
+    assert_eq!(statuses(&mut site, &tip), [403; 5]);
+    site.apache.forbid(None);
+    assert_eq!(statuses(&mut site, &tip), [200; 5], "a fetch alone finds out that it is back");
+    site.apache.stop();
+    assert_eq!(statuses(&mut site, &tip), [200; 5], "an outage is no refusal");
+}
+
+/// Without any request since it went, a clone in version 2 still ends in the words of the upstream.
+#[test]
+fn gone_while_nobody_looked() {
+    let site = site();
+    mirrored(&site);
+    std::fs::rename(site.upstream(APP).folder, site.sandbox.path().join("aside.git")).unwrap();
+    let confirmed = std::time::Instant::now();
+    crate::support::process::wait_until("the last confirmation is old", 2 * CAPABILITIES_AGE, || {
+        confirmed.elapsed() > CAPABILITIES_AGE
+    });
+    refused_as_upstream(&site, 2);
 }
 
 /// An unknown repository is answered as the upstream answers it.
@@ -184,7 +266,7 @@ fn every_protocol_is_served_while_away() {
     let before = mirrored(&site);
     site.apache.stop();
     for version in [0, 1, 2] {
-        let client = Git::client(&site.sandbox, crate::support::git::Which::Debian, version);
+        let client = Git::client(&site.sandbox, Which::Debian, version);
         let folder = site.sandbox.fresh("clone");
         let (url, target) = (site.mirror_url(APP), folder.display().to_string());
         client.text(site.sandbox.path(), &["clone", "--quiet", "--mirror", &url, &target]);
@@ -194,7 +276,7 @@ fn every_protocol_is_served_while_away() {
 
 /// What a clone with progress (or with `--quiet`) says on its standard error.
 fn said(site: &Site, version: u8, how: &str) -> String {
-    let client = Git::client(&site.sandbox, crate::support::git::Which::Machine, version);
+    let client = Git::client(&site.sandbox, Which::Machine, version);
     let folder = site.sandbox.fresh("clone");
     let (url, target) = (site.mirror_url(APP), folder.display().to_string());
     let finished = client.run(site.sandbox.path(), &["clone", how, "--mirror", &url, &target]);
@@ -232,7 +314,7 @@ fn stale_is_said() {
     assert_eq!(freshness(&mut site), "stale");
 
     site.apache.start_again();
-    mirrored_in_time(&site);
+    moved_and_mirrored(&site);
     assert_eq!(freshness(&mut site), "confirmed");
     for version in [0, 1, 2] {
         let stderr = said(&site, version, "--progress");
@@ -240,8 +322,13 @@ fn stale_is_said() {
     }
 }
 
-/// As [`mirrored`], once the upstream has been found to be back.
-fn mirrored_in_time(site: &Site) {
+/// As [`mirrored`], as soon as the upstream is found to be back.
+fn mirrored_in_time(site: &Site) -> PathBuf {
+    clone_in_time(site, &site.mirror_url(APP))
+}
+
+/// What the upstream has now, once it has been found to be back.
+fn moved_and_mirrored(site: &Site) {
     site.upstream(APP).commit("main", &[("back.txt", "back\n")]);
     let tip = site.upstream(APP).id("main");
     crate::support::process::wait_until("the mirror finds its upstream", std::time::Duration::from_secs(30), || {

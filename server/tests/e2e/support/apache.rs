@@ -20,6 +20,7 @@ pub struct Apache {
     backend: PathBuf,
     port: u16,
     identity: Option<Identity>,
+    forbidden: Option<String>,
     process: Option<Guarded>,
 }
 
@@ -44,6 +45,7 @@ impl Apache {
                 backend: backend.clone(),
                 port: free_port(),
                 identity: identity.cloned(),
+                forbidden: None,
                 process: None,
             };
             if apache.try_start() {
@@ -63,6 +65,13 @@ impl Apache {
     pub fn become_another(&mut self, identity: Option<&Identity>) {
         self.stop();
         self.identity = identity.cloned();
+        self.start_again();
+    }
+
+    /// Starts it again on the same port, answering 403 for the repository at `path`, if one is given.
+    pub fn forbid(&mut self, path: Option<&str>) {
+        self.stop();
+        self.forbidden = path.map(str::to_owned);
         self.start_again();
     }
 
@@ -131,6 +140,11 @@ impl Apache {
                     "SSLEngine on\nSSLCertificateFile {root}/apache.crt\nSSLCertificateKeyFile {root}/apache.key\n"
                 )
         });
+        let forbidden = self.forbidden.as_ref().map_or_else(String::new, |path| {
+            // Under either spelling: git-http-backend finds `app.git` as `app` too.
+            let path = path.trim_end_matches(".git");
+            format!("<LocationMatch \"^/{path}(\\.git)?/\">\n Require all denied\n</LocationMatch>\n")
+        });
         // Git reads GIT_CONFIG_* as if given on its command line: what a real host has in its configuration.
         let settings = [
             ("safe.directory", "*"),
@@ -150,7 +164,7 @@ impl Apache {
              SetEnv GIT_PROJECT_ROOT {repositories}\nSetEnv GIT_HTTP_EXPORT_ALL 1\n\
              SetEnvIf Git-Protocol \".*\" GIT_PROTOCOL=$0\n{environment}\
              ScriptAlias / {backend}/\n\
-             <Directory />\n Require all granted\n</Directory>\n",
+             <Directory />\n Require all granted\n</Directory>\n{forbidden}",
             port = self.port,
             repositories = self.repositories.display(),
             backend = self.backend.display(),
