@@ -227,9 +227,13 @@ pub const INGEST_DELTA_DEPTH_MAX: u32 = DELTA_CHAIN_MAX as u32;
 pub const INGEST_THREADS_MAX: usize = 4;
 /// Cosmetic faults of one ingest that are kept by name; the others are counted.
 pub const VERIFY_FINDINGS_KEPT: usize = 16;
-/// Earlier generations whose tips stay servable, at most. Older: their tips are gone unless still reachable.
-pub const GENERATIONS_KEPT: usize = 16;
-/// For how long an earlier generation stays servable: a clone that was advertised it has this long to ask.
+/// Earlier generations whose tips stay servable, unless the configuration says otherwise. Older: their tips are gone unless
+/// still reachable.
+pub const GENERATIONS_KEPT: usize = 8;
+/// What the configuration may say: each keeps a table of references in memory and a directory on the disk.
+pub const GENERATIONS_KEPT_MAX: usize = 1_000;
+/// For how long an earlier generation stays servable, unless the configuration says otherwise: a clone that was advertised
+/// it has this long to ask. A pack that a consolidation has replaced stays on the disk for as long.
 pub const GENERATION_GRACE: Duration = Duration::from_secs(10 * 60);
 /// Bytes of a `generation` file: mostly symbolic references and packs. More: the generation counts as damaged.
 pub const GENERATION_FILE_BYTES_MAX: u64 = 64 << 20;
@@ -241,3 +245,8 @@ pub const CONSOLIDATE_PACKS_MAX: usize = 16;
 pub const CONSOLIDATE_PACKS_MIN: usize = 5;
 /// In between, it is when the small packs together are more than this part of the two large ones.
 pub const CONSOLIDATE_SHARE: u64 = 4;
+/// Bytes of replaced packs that may still lie on the disk, for the grace period, when the next consolidation of their
+/// repository begins; or [`CONSOLIDATE_LEAVING_PERCENT`] of the packs in use, if that is more. More: it waits.
+pub const CONSOLIDATE_LEAVING_BYTES_FREE: u64 = 256 << 20;
+/// With one more consolidation beside them, a large repository takes at most three and a half times its packs' size.
+pub const CONSOLIDATE_LEAVING_PERCENT: u64 = 150;

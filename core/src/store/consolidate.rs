@@ -15,7 +15,10 @@ use super::{
 use crate::{
     ObjectId,
     graph::{Graph, Query, Selected},
-    limits::{CONSOLIDATE_PACKS_MAX, CONSOLIDATE_PACKS_MIN, CONSOLIDATE_SHARE},
+    limits::{
+        CONSOLIDATE_LEAVING_BYTES_FREE, CONSOLIDATE_LEAVING_PERCENT, CONSOLIDATE_PACKS_MAX, CONSOLIDATE_PACKS_MIN,
+        CONSOLIDATE_SHARE,
+    },
     objects::{Database, Number, ReadError},
     pack::{Chunk, EmitError, Emitter, Encoding, Framing, PlanError, SealedPack, Spool, plan},
     refs::RefTable,
@@ -25,6 +28,12 @@ use std::{
     io::{self, BufRead, Read},
     sync::{Arc, atomic::AtomicBool},
 };
+
+/// Whether what earlier consolidations have replaced and what still lies on the disk, in bytes, leaves room for another one
+/// beside the packs in use: how often a repository is consolidated within one grace period is bounded by that.
+fn has_room(leaving_bytes: u64, bytes: u64) -> bool {
+    leaving_bytes <= CONSOLIDATE_LEAVING_BYTES_FREE.max(bytes.saturating_mul(CONSOLIDATE_LEAVING_PERCENT) / 100)
+}
 
 /// Whether packs of these sizes in bytes are worth consolidating: too many of them, or too much outside the two that a
 /// consolidation leaves.
@@ -37,12 +46,22 @@ pub fn worth_consolidating(pack_bytes: &[u64]) -> bool {
 }
 
 impl MirroredRepository {
-    /// Merges packs when there are many ([`worth_consolidating`]); a new layout of the same generation. Tells whether
-    /// anything changed.
+    /// Whether there are so many packs that merging them pays ([`worth_consolidating`]). Takes no lock.
+    pub fn is_worth_consolidating(&self) -> bool {
+        self.pack_bytes().is_some_and(|sizes| worth_consolidating(&sizes))
+    }
+
+    /// Merges packs when it pays and when those that were replaced lately do not fill the disk: a new layout of the same
+    /// generation. Tells whether anything changed.
     pub fn consolidate(&self, stop: &AtomicBool) -> Result<bool, StoreError> {
-        let Some(snapshot) = self.snapshot() else { return Ok(false) };
-        let sizes: Vec<_> = snapshot.objects.packs().iter().map(|pack| pack.bytes().len() as u64).collect();
-        if worth_consolidating(&sizes) { self.consolidate_now(stop) } else { Ok(false) }
+        let Some(sizes) = self.pack_bytes().filter(|sizes| worth_consolidating(sizes)) else { return Ok(false) };
+        let leaving_bytes = self.lock_writer().leaving_bytes();
+        if has_room(leaving_bytes, sizes.iter().sum()) { self.consolidate_now(stop) } else { Ok(false) }
+    }
+
+    fn pack_bytes(&self) -> Option<Vec<u64>> {
+        let snapshot = self.snapshot()?;
+        Some(snapshot.objects.packs().iter().map(|pack| pack.bytes().len() as u64).collect())
     }
 
     /// The same whether it is worth it or not: drops what nothing reaches.
@@ -93,7 +112,6 @@ impl MirroredRepository {
             self.give_up(&writer, &sealed);
         }
         switched?;
-        writer.remove_unread_packs(&*self.disk);
         Ok(true)
     }
 }
@@ -267,6 +285,21 @@ impl From<EmitError> for io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn replaced_packs_are_bounded() {
+        const FREE: u64 = CONSOLIDATE_LEAVING_BYTES_FREE;
+        for (leaving, bytes, room) in [
+            (0, 0, true),
+            (FREE, 1, true),
+            (FREE + 1, 1, false),
+            (15 * FREE, 10 * FREE, true),
+            (15 * FREE + 1, 10 * FREE, false),
+            (u64::MAX, u64::MAX, false),
+        ] {
+            assert_eq!(has_room(leaving, bytes), room, "{leaving} beside {bytes}");
+        }
+    }
 
     #[test]
     fn consolidation_waits_until_it_pays() {

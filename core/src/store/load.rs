@@ -9,14 +9,14 @@ use super::{
     disk::{Disk, EntryKind},
     layout::Paths,
     record::{DirectoryName, is_pack_stem},
-    writer::{Retired, Writer},
+    writer::{Leaving, Retired, Writer},
 };
 use crate::{objects::Database, pack::SealedPack};
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 /// What lies in a repository's directory.
@@ -52,6 +52,8 @@ pub(super) fn load(disk: &dyn Disk, paths: &Paths) -> io::Result<Found> {
     // A first publication that was cut short leaves one directory and no link. More of them had a link that was lost.
     let mut damage = (pointed.is_none() && names.len() > 1).then(|| "the link `current` is missing".to_owned());
     let mut current: Option<Snapshot> = None;
+    // Packs of earlier layouts: a stock `git` that was at work in one when this process began may open them yet.
+    let mut earlier: BTreeSet<PathBuf> = BTreeSet::new();
     for name in names.iter().filter(published) {
         let path = paths.generations.join(name.to_string());
         let loaded = directory::load(disk, &path);
@@ -75,6 +77,7 @@ pub(super) fn load(disk: &dyn Disk, paths: &Paths) -> io::Result<Found> {
                 let known = name.generation == current.generation
                     || name.generation.epoch != current.generation.epoch
                     || writer.retired.iter().any(|retired| retired.name.generation == name.generation);
+                earlier.extend(loaded.record.packs.iter().map(|stem| paths.packs.join(format!("{stem}.pack"))));
                 let table = (!known).then(|| Arc::new(loaded.refs));
                 writer.retired.push(Retired { name: *name, directory: path, since: None, table });
             }
@@ -99,7 +102,14 @@ pub(super) fn load(disk: &dyn Disk, paths: &Paths) -> io::Result<Found> {
     }
     if damage.is_none() {
         let layout = current.iter().flat_map(|current| current.objects.packs());
-        sweep(disk, paths, &writer, &layout.map(|pack| pack.path().to_owned()).collect())?;
+        let mut kept: HashSet<_> = layout.map(|pack| pack.path().to_owned()).collect();
+        for path in earlier.into_iter().filter(|path| !kept.contains(path)) {
+            if let Ok(metadata) = std::fs::metadata(&path) {
+                writer.leaving.push(Leaving { path, bytes: metadata.len(), pack: Weak::new(), unread_since: None });
+            }
+        }
+        kept.extend(writer.leaving.iter().map(|leaving| leaving.path.clone()));
+        sweep(disk, paths, &writer, &kept)?;
     }
     Ok(Found { current, writer, damage })
 }

@@ -13,7 +13,7 @@ use super::{
     disk::gone_is_fine,
     ingest::{NewPack, QuarantineDirectory},
     record::DirectoryName,
-    writer::{Retired, Writer, remove_pack},
+    writer::{Leaving, Retired, Writer, remove_pack},
 };
 use crate::{ObjectId, objects::Database, pack::SealedPack, refs::RefTable, store::fsck::Findings};
 use std::{
@@ -103,8 +103,8 @@ impl MirroredRepository {
         Ok(self.snapshot().unwrap_or(published))
     }
 
-    /// Lets go of earlier generations whose grace is over at `now`, and of packs that nobody reads any more. To be called
-    /// every now and then; publishing does it too.
+    /// Lets go of earlier generations whose grace is over at `now`, and of packs that left the layout and that nobody has
+    /// read for as long. To be called every now and then; publishing does it too.
     pub fn expire(&self, now: Instant) {
         let mut writer = self.lock_writer();
         if writer.check_usable().is_ok() {
@@ -134,7 +134,7 @@ impl MirroredRepository {
         if gone && let Err(error) = self.disk.sync_dir(&self.paths.generations) {
             writer.failed = Some(format!("earlier generations may or may not be gone from disk: {error}"));
         }
-        writer.remove_unread_packs(&*self.disk);
+        writer.remove_unread_packs(&*self.disk, self.retention.grace, now);
     }
 
     /// Removes sealed packs whose publication failed, unless they may be published after all. They are part of no layout;
@@ -168,7 +168,7 @@ impl MirroredRepository {
                 }
                 // A pack of this name may be lying here without belonging to the layout: on its way out, or left by a
                 // failed publication. Equal names are equal bytes; the new file takes the place and is not on its way out.
-                writer.leaving.retain(|(path, _)| *path != place);
+                writer.leaving.retain(|leaving| leaving.path != place);
                 moved.push(place.clone());
                 self.disk.rename(&pack.path, &place)?;
                 self.disk.rename(&pack.path.with_extension("idx"), &place.with_extension("idx"))?;
@@ -219,12 +219,17 @@ impl MirroredRepository {
             writer.retired.insert(0, Retired { name, directory, since: now, table });
             for pack in before.objects.packs() {
                 if !packs.iter().any(|kept| kept.path() == pack.path()) {
-                    writer.leaving.push((pack.path().to_owned(), Arc::downgrade(pack)));
+                    writer.leaving.push(Leaving {
+                        path: pack.path().to_owned(),
+                        bytes: pack.bytes().len() as u64,
+                        pack: Arc::downgrade(pack),
+                        unread_since: None,
+                    });
                 }
             }
         }
         // A pack that came back is not on its way out any more.
-        writer.leaving.retain(|(path, _)| !packs.iter().any(|kept| kept.path() == path));
+        writer.leaving.retain(|leaving| !packs.iter().any(|kept| kept.path() == leaving.path));
         writer.current = Some((name, directory));
         writer.n_last = writer.n_last.max(generation.n);
         let recent = writer.recent_tables(&refs);

@@ -1,7 +1,9 @@
 //! What the writer of one repository remembers between publications: earlier generations and packs on their way out.
 //!
 //! Nothing is removed by a destructor: a snapshot may end on a thread that serves. The writer looks, at each
-//! publication and expiry, whether a pack that left the layout still has readers.
+//! publication and expiry, whether a pack that left the layout still has readers. Those that it can't see are a stock
+//! `git` in the published directory, which has listed the packs and opens them when it needs them: when the last reader
+//! that it can see is gone, a pack stays for the grace period, as the directory of a generation does.
 
 use super::{
     Retention, StoreError,
@@ -13,7 +15,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Weak},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// A generation's directory that is not current any more.
@@ -24,6 +26,16 @@ pub(super) struct Retired {
     pub since: Option<Instant>,
     /// Its references, unless a later directory holds the same.
     pub table: Option<Arc<RefTable>>,
+}
+
+/// A pack on its way out.
+pub(super) struct Leaving {
+    pub path: PathBuf,
+    pub bytes: u64,
+    /// Who reads it.
+    pub pack: Weak<SealedPack>,
+    /// When it was first found without readers.
+    pub unread_since: Option<Instant>,
 }
 
 /// The writer's memory.
@@ -37,8 +49,8 @@ pub(super) struct Writer {
     pub n_last: u64,
     /// Newest first.
     pub retired: Vec<Retired>,
-    /// Packs that no layout holds any more, until their last reader is gone.
-    pub leaving: Vec<(PathBuf, Weak<SealedPack>)>,
+    /// Packs that the layout does not hold any more, until their last reader has been gone for the grace period.
+    pub leaving: Vec<Leaving>,
     /// Why nothing may be written any more: the disk is in a state that only a new start can read.
     pub failed: Option<String>,
     /// The repository has been removed.
@@ -84,9 +96,22 @@ impl Writer {
         expired
     }
 
-    /// Removes the packs that left and that nobody reads any more. What cannot be removed is tried again next time.
-    pub fn remove_unread_packs(&mut self, disk: &dyn Disk) {
-        self.leaving.retain(|(path, pack)| pack.strong_count() > 0 || remove_pack(disk, path).is_err());
+    /// Removes the packs that left and that nobody has read for `grace` at `now`. What cannot be removed is tried again
+    /// next time.
+    pub fn remove_unread_packs(&mut self, disk: &dyn Disk, grace: Duration, now: Instant) {
+        self.leaving.retain_mut(|leaving| {
+            if leaving.pack.strong_count() > 0 {
+                leaving.unread_since = None;
+                return true;
+            }
+            let since = *leaving.unread_since.get_or_insert(now);
+            now.saturating_duration_since(since) < grace || remove_pack(disk, &leaving.path).is_err()
+        });
+    }
+
+    /// Bytes of the packs that are still to be removed.
+    pub fn leaving_bytes(&self) -> u64 {
+        self.leaving.iter().map(|leaving| leaving.bytes).sum()
     }
 }
 
@@ -100,7 +125,6 @@ pub(super) fn remove_pack(disk: &dyn Disk, pack: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::{refs::Head, store::Generation};
-    use std::time::Duration;
 
     fn retired(n: u64, since: Option<Instant>, with_table: bool) -> Retired {
         let name = DirectoryName { generation: Generation { epoch: 1, n }, layout: n };

@@ -8,7 +8,10 @@ use heliostat_core::{
 use heliostat_testrepo::{Change, Spec};
 use std::{
     collections::BTreeSet,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -120,10 +123,66 @@ fn old_packs_live_as_long_as_their_readers() {
             reading.objects.verify(number, &mut reader).unwrap();
         }
     }
+    m.mirror.expire(m.now + RETENTION.grace * 2);
+    assert!(before.is_subset(&m.files()), "they are read");
     drop(reading);
+    // A stock Git that has listed them may open them yet.
+    m.now += RETENTION.grace * 3;
     m.mirror.expire(m.now);
+    m.mirror.expire(m.now + RETENTION.grace - Duration::from_secs(1));
+    assert!(before.is_subset(&m.files()), "their last reader has been gone for less than the grace period");
+    m.mirror.expire(m.now + RETENTION.grace);
     assert!(m.files().is_disjoint(&before));
     check_published(&m.mirror, &m.mirror.snapshot().unwrap());
+}
+
+/// A start keeps what an earlier layout that is still on the disk names, for a whole grace period, and nothing else.
+#[test]
+fn replaced_packs_outlive_a_restart_for_the_grace_period() {
+    let mut m = Mirror::new(15);
+    m.advance(&[commits(2)]);
+    let before = m.files();
+    assert!(m.mirror.consolidate_now(&GO_ON).unwrap());
+    let Mirror { data, store, upstream, mirror, now } = m;
+    drop((store, mirror));
+    let store = Store::open(data.path(), RETENTION).unwrap();
+    let mirror = store.find("a.git").unwrap();
+    let m = Mirror { data, store, upstream, mirror, now };
+    assert!(before.is_subset(&m.files()));
+    m.mirror.expire(m.now);
+    m.mirror.expire(m.now + RETENTION.grace - Duration::from_secs(1));
+    assert!(before.is_subset(&m.files()));
+    m.mirror.expire(m.now + RETENTION.grace);
+    assert!(m.files().is_disjoint(&before));
+    check_published(&m.mirror, &m.mirror.snapshot().unwrap());
+}
+
+/// The published repository is whole at every instant, for a `git` that takes its time too.
+#[test]
+fn fsck_in_a_loop_beside_consolidations() {
+    const TIME: Duration = Duration::from_secs(12);
+    // Packs are the subject: no generation leaves by its number.
+    let mut m = Mirror::keeping(Retention { generations: 1_000, ..Retention::default() }, 16);
+    let began = Instant::now();
+    let over = AtomicBool::new(false);
+    let mirror = m.mirror.clone();
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let mut looks = 0;
+            while looks < 40 && began.elapsed() < TIME {
+                git(mirror.directory(), &["fsck", "--full"]);
+                looks += 1;
+            }
+            over.store(true, Ordering::Relaxed);
+            looks
+        });
+        while !over.load(Ordering::Relaxed) && !looking.is_finished() {
+            m.advance(&[commits(1)]);
+            m.mirror.consolidate_now(&GO_ON).unwrap();
+            m.mirror.expire(m.now);
+        }
+        assert!(looking.join().expect("every look finds a whole repository") > 5);
+    });
 }
 
 #[test]
@@ -155,8 +214,8 @@ fn a_proof_against_packs_that_went_is_made_good() {
 
 #[test]
 fn publications_during_a_consolidation_stay() {
-    // As a server keeps them: with less, a layout is gone while Git's fsck, which this asks each time, reads it.
-    let mut m = Mirror::keeping(Retention::default(), 14);
+    // With fewer, a layout is gone while Git's fsck, which this asks each time, reads it.
+    let mut m = Mirror::keeping(Retention { generations: 16, ..Retention::default() }, 14);
     for _ in 0..6 {
         m.advance(&[commits(1)]);
     }

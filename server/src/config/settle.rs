@@ -5,6 +5,7 @@ use super::{
     file::{File, Raw, Section, Setting},
     parse_duration,
 };
+use heliostat_core::limits::{GENERATION_GRACE, GENERATIONS_KEPT, GENERATIONS_KEPT_MAX};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
@@ -19,9 +20,6 @@ const INTERVAL_MIN: Duration = Duration::from_secs(1);
 const CONCURRENCY_DEFAULT: usize = 4;
 const CONCURRENCY_MAX: usize = 256;
 const CORES_MAX: usize = 1_024;
-const GENERATIONS_KEPT_DEFAULT: usize = 8;
-const GENERATIONS_KEPT_MAX: usize = 1_000;
-const GRACE_DEFAULT: Duration = Duration::from_secs(600);
 const TOKEN_BYTES_MIN: usize = 16;
 
 /// Takes settings out of one section, and notes what is wrong with them.
@@ -128,8 +126,8 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
 
     let mut store = Taker { section: store, mistakes };
     let store = Store {
-        generations_kept: store.count("generations_kept", 0..=GENERATIONS_KEPT_MAX).unwrap_or(GENERATIONS_KEPT_DEFAULT),
-        grace: store.duration("grace", GRACE_DEFAULT, Duration::ZERO..=Duration::from_secs(30 * 86_400)),
+        generations_kept: store.count("generations_kept", 0..=GENERATIONS_KEPT_MAX).unwrap_or(GENERATIONS_KEPT),
+        grace: store.duration("grace", GENERATION_GRACE, Duration::ZERO..=Duration::from_secs(30 * 86_400)),
     };
 
     let mirrors = settle_mirrors(file.mirrors, flags, upstream.as_ref(), mistakes);
