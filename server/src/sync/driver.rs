@@ -1,13 +1,16 @@
 //! The thread that owns the schedule: events in, effects out.
 
-use super::{Confirmed, Shared, job, pool, tidy};
+use super::{
+    Confirmed, Shared, job, pool,
+    tidy::{self, Chore},
+};
 use crate::upstream::{Asked, Context, Progress, UpstreamError};
 use futures_channel::oneshot;
 use heliostat_core::{
     RepositoryPath,
     fault::Fault,
     retry::{Attempts, Backoff},
-    store::Refusal,
+    store::{MirroredRepository, Refusal},
     sync::{BreakerPolicy, Effect, EmptyGuard, Judgement, Policy, Schedule, Ticket, Verdict},
 };
 use std::{
@@ -50,7 +53,7 @@ struct Driver {
     guards: HashMap<Arc<str>, EmptyGuard>,
     askers: flume::Sender<pool::Job>,
     fetchers: flume::Sender<pool::Job>,
-    tidy: flume::Sender<Arc<str>>,
+    tidy: flume::Sender<Chore>,
     /// When to list the upstream's repositories again; `None` while that is under way.
     list_at: Option<Duration>,
     list_attempts: Attempts,
@@ -109,7 +112,9 @@ impl Driver {
         let now = self.shared.now();
         for repository in self.shared.store.all() {
             if let Ok(path) = repository.path().parse() {
-                self.schedule.know(now, &self.shared.scheduled_as(path).as_str().into());
+                let path: Arc<str> = self.shared.scheduled_as(path).as_str().into();
+                self.schedule.know(now, &path);
+                self.consolidate_if_it_pays(&path, &repository);
             }
         }
         loop {
@@ -191,12 +196,21 @@ impl Driver {
                 Verdict::Denied(status) => standing.refused(Refusal::Denied(*status)),
                 Verdict::Unsupported(_) | Verdict::Outage(_) | Verdict::Failed(_) => standing.unanswered(),
             }
+            self.consolidate_if_it_pays(path, &repository);
         }
         if matches!(verdict, Verdict::Verified) && !self.shared.superseded(path).is_empty() {
-            // Tidied up with the rest; nobody listens any more when the process is ending.
-            let _ = self.tidy.send(path.clone());
+            // Nobody listens any more when the process is ending.
+            let _ = self.tidy.send(Chore::SecondCopies(path.clone()));
         }
         self.schedule.finished(now, path, verdict);
+    }
+
+    /// At the start and at the end of each question, whether anything was published or not: what a restart or a failure has
+    /// kept from being consolidated is made up for.
+    fn consolidate_if_it_pays(&self, path: &Arc<str>, repository: &MirroredRepository) {
+        if repository.is_worth_consolidating() {
+            let _ = self.tidy.send(Chore::Consolidation(path.clone()));
+        }
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -208,14 +222,10 @@ impl Driver {
                 });
             }
             Effect::Fetch(path) => {
-                let (shared, events, tidy) = (self.shared.clone(), self.events.clone(), self.tidy.clone());
+                let (shared, events) = (self.shared.clone(), self.events.clone());
                 let Some((asked, progress)) = self.moved.remove(&path) else { return };
-                let published = path.clone();
                 self.work(path, |driver, path| {
-                    let job = move || {
-                        job::fetch(&shared, &events, &path, asked, &progress);
-                        let _ = tidy.send(published);
-                    };
+                    let job = move || job::fetch(&shared, &events, &path, asked, &progress);
                     driver.fetchers.send(Box::new(job)).is_ok()
                 });
             }

@@ -1,9 +1,9 @@
-//! What may wait: consolidation after publications, expiry of earlier generations, removal of second copies. One thread,
-//! at low priority.
+//! What may wait: consolidation where it pays, expiry of earlier generations, removal of second copies. One thread, at low
+//! priority.
 
 use super::Shared;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -13,36 +13,48 @@ use std::{
 
 /// How often earlier generations are looked at.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(30);
-/// Consolidation waits this long after a publication, so that a burst of small ones is consolidated once.
+/// Consolidation waits this long after it was asked for, so that a burst of small publications is consolidated once.
 const SETTLE: Duration = Duration::from_secs(5);
+/// One that failed, or that could not be done now, is not tried again before this: each question to the upstream asks for it.
+const AGAIN: Duration = Duration::from_secs(60);
 /// How far this thread steps back behind all others.
 const NICENESS: i32 = 10;
 
-/// Starts the thread. It takes the paths of repositories that have been published.
-pub(super) fn start(shared: &Arc<Shared>, handles: &mut Vec<JoinHandle<()>>) -> io::Result<flume::Sender<Arc<str>>> {
-    let (sender, published) = flume::unbounded();
+/// What there is to do for one repository, under the path that the schedule knows it by.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Chore {
+    /// It has been verified, and lies here a second time.
+    SecondCopies(Arc<str>),
+    /// It has many packs.
+    Consolidation(Arc<str>),
+}
+
+/// Starts the thread. It takes chores.
+pub(super) fn start(shared: &Arc<Shared>, handles: &mut Vec<JoinHandle<()>>) -> io::Result<flume::Sender<Chore>> {
+    let (sender, chores) = flume::unbounded();
     let shared = shared.clone();
     let work = move || {
         // On Linux this is the thread's own priority. Without it the work is done all the same.
         let _ = rustix::process::setpriority_process(None, NICENESS);
-        run(&shared, &published);
+        run(&shared, &chores);
     };
     handles.push(std::thread::Builder::new().name("sync-tidy".into()).spawn(work)?);
     Ok(sender)
 }
 
-fn run(shared: &Shared, published: &flume::Receiver<Arc<str>>) {
-    let mut waiting: BTreeSet<Arc<str>> = BTreeSet::new();
+fn run(shared: &Shared, chores: &flume::Receiver<Chore>) {
+    let mut waiting: BTreeSet<Chore> = BTreeSet::new();
+    let mut put_off: HashMap<Arc<str>, Instant> = HashMap::new();
     let mut settled = Instant::now();
     let mut expiry = Instant::now() + EXPIRY_INTERVAL;
     loop {
         let next = if waiting.is_empty() { expiry } else { expiry.min(settled) };
-        match published.recv_deadline(next) {
-            Ok(path) => {
+        match chores.recv_deadline(next) {
+            Ok(chore) => {
                 if waiting.is_empty() {
                     settled = Instant::now() + SETTLE;
                 }
-                waiting.insert(path);
+                waiting.insert(chore);
             }
             Err(flume::RecvTimeoutError::Timeout) => {}
             Err(flume::RecvTimeoutError::Disconnected) => return,
@@ -52,24 +64,37 @@ fn run(shared: &Shared, published: &flume::Receiver<Arc<str>>) {
         }
         let now = Instant::now();
         if now >= settled {
-            for path in std::mem::take(&mut waiting) {
-                let _ = catch_unwind(AssertUnwindSafe(|| consolidate(shared, &path)));
+            for chore in std::mem::take(&mut waiting) {
+                let _ = catch_unwind(AssertUnwindSafe(|| match chore {
+                    Chore::SecondCopies(path) => remove_superseded(shared, &path),
+                    Chore::Consolidation(path) => consolidate(shared, &path, &mut put_off),
+                }));
             }
         }
         if now >= expiry {
             let _ = catch_unwind(AssertUnwindSafe(|| shared.store.expire(Instant::now())));
+            put_off.retain(|_, until| *until > now);
             expiry = now + EXPIRY_INTERVAL;
         }
     }
 }
 
-fn consolidate(shared: &Shared, path: &str) {
-    remove_superseded(shared, path);
-    let Some(repository) = shared.mirrored(path) else { return };
+fn consolidate(shared: &Shared, path: &Arc<str>, put_off: &mut HashMap<Arc<str>, Instant>) {
+    if put_off.get(path).is_some_and(|until| *until > Instant::now()) {
+        return;
+    }
+    let Some(repository) = shared.mirrored(path).filter(|repository| repository.is_worth_consolidating()) else {
+        return;
+    };
+    // A panic counts as a failure.
+    put_off.insert(path.clone(), Instant::now() + AGAIN);
     match repository.consolidate(&shared.stop) {
-        Ok(true) => tracing::info!(repository = path, "consolidated"),
+        Ok(true) => {
+            put_off.remove(path);
+            tracing::info!(repository = &**path, "consolidated");
+        }
         Ok(false) => {}
-        Err(error) => tracing::warn!(repository = path, ?error, "consolidation failed"),
+        Err(error) => tracing::warn!(repository = &**path, ?error, "consolidation failed"),
     }
 }
 

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::support::heliostat::Heliostat;
-use crate::support::process::SERVER_TIMEOUT;
+use crate::support::process::{SERVER_TIMEOUT, wait_until};
 use on_disk::{OnDisk, Phase};
 use scene::{Kill, Refs, Scene};
 use watch::{Mark, Watch};
@@ -268,6 +268,31 @@ fn killed_in_the_first_publication() {
 #[test]
 fn killed_in_later_publications() {
     later_sync(FEW, vec![sealing(3), writing(6), clearing(7)], "later publications");
+}
+
+/// What a kill has kept from being consolidated is made up for after the next start, whatever the upstream does.
+#[test]
+fn killed_before_a_consolidation() {
+    let mut scene = Scene::new();
+    let mut server = scene.server("victim");
+    let mut many = false;
+    for _ in 0..3 {
+        for _ in 0..2 * WORTH_CONSOLIDATING {
+            scene.advance(FEW);
+            scene.sync(&server);
+        }
+        server.kill();
+        // It may have come between the publications.
+        many = OnDisk::read(&server.data()).is_worth_consolidating();
+        if many {
+            break;
+        }
+        server.start_again();
+    }
+    assert!(many, "{:?}", OnDisk::read(&server.data()));
+    scene.leave();
+    server.start_again();
+    wait_until("many packs become two", 2 * CONSOLIDATION_TIMEOUT, || OnDisk::read(&server.data()).listed.len() <= 2);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What lies in a data directory when no process works on it: the published generation, and what is left of the work that
 //! a kill cut short. It is read by names alone, as `core/src/store/layout.rs` lays them out.
 
+use heliostat_core::store::worth_consolidating;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,8 @@ pub struct OnDisk {
     pub packs: BTreeSet<String>,
     /// The sealed packs of the published layout.
     pub listed: BTreeSet<String>,
+    /// Those that the record of any generation names, the published one among them.
+    pub named: BTreeSet<String>,
     /// Files and directories in quarantine, as paths from there.
     pub quarantine: BTreeSet<String>,
     /// Names that only a change that is under way leaves: in `repositories` and beside `current`.
@@ -72,8 +75,13 @@ impl OnDisk {
         found.generations = names(&root.join("generations"));
         let packs = names(&root.join("objects/pack")).into_iter();
         found.packs = packs.filter_map(|name| name.strip_suffix(".pack").map(str::to_owned)).collect();
-        let record = std::fs::read_to_string(root.join("current/generation")).unwrap_or_default();
-        found.listed = record.lines().filter_map(|line| line.strip_prefix("pack ").map(str::to_owned)).collect();
+        let packs_of = |folder: &Path| -> BTreeSet<String> {
+            let record = std::fs::read_to_string(folder.join("generation")).unwrap_or_default();
+            record.lines().filter_map(|line| line.strip_prefix("pack ").map(str::to_owned)).collect()
+        };
+        found.listed = packs_of(&root.join("current"));
+        let folders = found.generations.iter().map(|name| root.join("generations").join(name));
+        found.named = folders.flat_map(|folder| packs_of(&folder)).collect();
         let mut open = vec![String::new()];
         while let Some(folder) = open.pop() {
             for name in names(&root.join("quarantine").join(&folder)) {
@@ -119,13 +127,20 @@ impl OnDisk {
         }
     }
 
+    /// Whether the published layout has many packs.
+    pub fn is_worth_consolidating(&self) -> bool {
+        let root = self.root.as_ref().expect("there is a repository");
+        let bytes = |pack: &String| std::fs::metadata(root.join(format!("objects/pack/{pack}.pack"))).unwrap().len();
+        worth_consolidating(&self.listed.iter().map(bytes).collect::<Vec<_>>())
+    }
+
     /// What has no business here when nothing is under way.
     pub fn left_behind(&self) -> Vec<String> {
         let layout = |name: &str| name.rsplit('-').next().and_then(|number| number.parse::<u64>().ok());
         let published = self.link.as_deref().and_then(layout);
         let above = self.generations.iter().filter(|name| layout(name) > published);
-        let unlisted = self.packs.difference(&self.listed);
-        above.chain(unlisted).chain(&self.quarantine).chain(&self.aside).cloned().collect()
+        let unnamed = self.packs.difference(&self.named);
+        above.chain(unnamed).chain(&self.quarantine).chain(&self.aside).cloned().collect()
     }
 }
 

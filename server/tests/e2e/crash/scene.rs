@@ -105,6 +105,11 @@ impl Scene {
         assert!(status.is_some_and(|status| status.success()), "no answer: {}", server.log());
     }
 
+    /// The upstream goes away.
+    pub fn leave(&mut self) {
+        self.apache.stop();
+    }
+
     /// Looks at what the kill left, brings the server back without its upstream, and then the upstream.
     pub fn recover(&mut self, server: &mut Heliostat, kill: Kill) {
         let outcome = self.try_recover(server, &kill);
