@@ -1,7 +1,7 @@
 //! The configuration as the rest of the server uses it: complete, checked, with defaults filled in.
 //!
 //! Flags override environment, which overrides the file. Every mistake is found in one reading and names where it
-//! stands. Only what is built is in here; `schema` refuses the rest in words.
+//! stands; the certificates that `ca` names are read for that. Only what is built is in here; `schema` refuses the rest in words.
 
 mod file;
 mod pattern;
@@ -196,9 +196,10 @@ impl Config {
     /// What is allowed and deserves a word in the log.
     pub fn warnings(&self) -> Vec<String> {
         let open = matches!(self.upstream, Upstream::Git { .. })
-            && self.mirrors.iter().any(|m| m.exclude.is_empty() && m.include.iter().any(Pattern::is_everything));
+            && self.mirrors.iter().any(|m| m.include.iter().any(Pattern::is_everything));
         open.then(|| {
-            "pattern `*` mirrors whatever repository of the upstream anybody asks for; name the ones you want"
+            "pattern `*` mirrors whatever repository of the upstream anybody asks for, unless it is excluded; name the ones \
+             you want"
                 .to_owned()
         })
         .into_iter()

@@ -5,6 +5,7 @@ use super::{
     file::{File, Raw, Section, Setting},
     parse_duration,
 };
+use crate::upstream::transport::trust;
 use heliostat_core::limits::{GENERATION_GRACE, GENERATIONS_KEPT, GENERATIONS_KEPT_MAX};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -46,6 +47,17 @@ impl Taker<'_> {
                 None
             }
         }
+    }
+
+    /// What the flag `name` says, or else the file. What is wrong with the file shows all the same.
+    fn overridden(&mut self, flag: Option<&String>, name: &'static str, key: &str) -> Option<(Origin, String)> {
+        let file = self.text(key);
+        let Some(text) = flag else { return file };
+        if text.is_empty() {
+            self.wrong(Origin::Flag(name), "must not be empty");
+            return None;
+        }
+        Some((Origin::Flag(name), text.clone()))
     }
 
     fn texts(&mut self, key: &str) -> Vec<(Origin, String)> {
@@ -112,7 +124,7 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
     let node = settle_node(Taker { section: node, mistakes }, flags);
 
     let mut http = Taker { section: http, mistakes };
-    let listen = overridden(&flags.listen, "--listen", http.text("listen"));
+    let listen = http.overridden(flags.listen.as_ref(), "--listen", "listen");
     let (_, listen) = http.address(listen, LISTEN_DEFAULT);
 
     let admin = settle_admin(Taker { section: admin, mistakes }, flags, listen);
@@ -134,12 +146,8 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
     Some(Config { node, http: Http { listen }, admin, upstream: upstream?, mirrors, sync, store })
 }
 
-fn overridden(flag: &Option<String>, name: &'static str, file: Option<(Origin, String)>) -> Option<(Origin, String)> {
-    flag.as_ref().map(|text| (Origin::Flag(name), text.clone())).or(file)
-}
-
 fn settle_node(mut node: Taker<'_>, flags: &Overrides) -> Node {
-    let data = overridden(&flags.data, "--data", node.text("data")).map_or_else(|| DATA_DEFAULT.into(), |(_, d)| d);
+    let data = node.overridden(flags.data.as_ref(), "--data", "data").map_or_else(|| DATA_DEFAULT.into(), |(_, d)| d);
     let mut cores = node.count("cores", 1..=CORES_MAX);
     if let Some(text) = &flags.cores {
         match text.parse() {
@@ -152,7 +160,7 @@ fn settle_node(mut node: Taker<'_>, flags: &Overrides) -> Node {
 
 fn settle_admin(mut admin: Taker<'_>, flags: &Overrides, http_listen: SocketAddr) -> Admin {
     let token = admin.text("token");
-    let given = overridden(&flags.admin_listen, "--admin-listen", admin.text("listen"));
+    let given = admin.overridden(flags.admin_listen.as_ref(), "--admin-listen", "listen");
     let (origin, listen) = admin.address(given, ADMIN_LISTEN_DEFAULT);
     if let Some((origin, token)) = &token
         && token.len() < TOKEN_BYTES_MIN
@@ -171,43 +179,63 @@ fn settle_admin(mut admin: Taker<'_>, flags: &Overrides, http_listen: SocketAddr
     Admin { listen, token: token.map(|(_, token)| token) }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Git,
+    Directory,
+}
+
 fn settle_upstream(mut section: Taker<'_>, flags: &Overrides) -> Option<Upstream> {
-    let kind = overridden(&flags.kind, "--kind", section.text("kind"));
-    let url = overridden(&flags.upstream, "--upstream", section.text("url"));
-    let ca = section.text("ca");
-    let Some((origin, url)) = url else {
-        section.wrong(Origin::Nowhere, "no upstream: give --upstream URL, or `url` in [upstream]");
-        return None;
-    };
-    let looks_like_url = url.contains("://");
-    let kind = match kind.as_ref().map(|(origin, kind)| (*origin, kind.as_str())) {
-        None if looks_like_url => "git",
-        None => "directory",
-        Some((_, kind @ ("git" | "directory"))) => kind,
-        Some((origin, kind @ ("gitolite" | "bitbucket"))) => {
+    let kind = section.overridden(flags.kind.as_ref(), "--kind", "kind").map(|(origin, kind)| match kind.as_str() {
+        "git" => Some(Kind::Git),
+        "directory" => Some(Kind::Directory),
+        "gitolite" | "bitbucket" => {
             section.wrong(origin, format!("upstream kind `{kind}` is not built yet"));
-            return None;
+            None
         }
-        Some((origin, kind)) => {
+        _ => {
             section.wrong(origin, format!("unknown upstream kind `{kind}`: write git or directory"));
-            return None;
+            None
         }
+    });
+    let given = section.section.contains_key("url") || flags.upstream.is_some();
+    let url = section.overridden(flags.upstream.as_ref(), "--upstream", "url");
+    if !given {
+        section.wrong(Origin::Nowhere, "no upstream: give --upstream URL, or `url` in [upstream]");
+    }
+    let looks_like_url = url.as_ref().map(|(_, url)| url.contains("://"));
+    // Under a kind that nobody knows, the rest is read as what it looks like, so that its mistakes show too.
+    let read_as = match (kind.flatten(), looks_like_url) {
+        (Some(kind), _) => Some(kind),
+        (None, Some(true)) => Some(Kind::Git),
+        (None, Some(false)) => Some(Kind::Directory),
+        (None, None) => None,
     };
-    if kind == "git" {
-        if let Err(text) = check_url(&url) {
-            section.wrong(origin, text);
-            return None;
+    let ca = section.text("ca").map(|(origin, ca)| (origin, PathBuf::from(ca)));
+    if let Some((origin, ca)) = &ca {
+        match trust::authorities(ca) {
+            _ if read_as == Some(Kind::Directory) => {
+                section.wrong(*origin, "`ca` has no use with an upstream of kind directory");
+            }
+            Err(why) => section.wrong(*origin, format!("`ca`: {why}")),
+            Ok(_) => {}
         }
-        return Some(Upstream::Git { url: url.trim_end_matches('/').to_owned(), ca: ca.map(|(_, ca)| ca.into()) });
     }
-    if looks_like_url {
-        section.wrong(origin, format!("`{url}` is an address; an upstream of kind directory is a path"));
-        return None;
+    let (origin, url) = url?;
+    match read_as? {
+        Kind::Git => {
+            if let Err(text) = check_url(&url) {
+                section.wrong(origin, text);
+            }
+            Some(Upstream::Git { url: url.trim_end_matches('/').to_owned(), ca: ca.map(|(_, ca)| ca) })
+        }
+        Kind::Directory => {
+            if url.contains("://") {
+                section.wrong(origin, format!("`{url}` is an address; an upstream of kind directory is a path"));
+            }
+            Some(Upstream::Directory(url.into()))
+        }
     }
-    if let Some((origin, _)) = ca {
-        section.wrong(origin, "`ca` has no use with an upstream of kind directory");
-    }
-    Some(Upstream::Directory(url.into()))
 }
 
 fn check_url(url: &str) -> Result<(), String> {

@@ -140,6 +140,7 @@ red = 1
         "line 5: `localhost` is not an address: write IP:PORT, as in 0.0.0.0:8080 or [::]:8080",
         "line 6: `tls` in [http] is not built yet",
         "line 8: upstream kind `gitolite` is not built yet",
+        "line 9: the upstream's address must not hold a user name or password: it would end up in logs",
         "line 10: a [[mirror]] needs `include`, a list of patterns",
         "line 11: `20` has no unit: write ms, s, min, h or d, as in \"20s\"",
         "line 13: unknown key `intervall` in [sync]; did you mean `interval`?",
@@ -147,6 +148,38 @@ red = 1
         "line 15: section [farm] is not built yet",
         "line 17: unknown section [colour]",
     ];
+    assert_eq!(found, expected);
+}
+
+/// One mistake hides no other, not even in the same section.
+#[test]
+fn every_mistake_of_one_section() {
+    let check = |text: &str, expected: &[&str]| {
+        let found = mistakes(&format!("[upstream]\n{text}\n[[mirror]]\ninclude = [\"a\"]\n"));
+        let fits = found.len() == expected.len() && found.iter().zip(expected).all(|(m, start)| m.starts_with(start));
+        assert!(fits, "{text:?}: {found:?}");
+    };
+    let ca = "ca = \"/nonexistent/ca.pem\"";
+    check(
+        &format!("kind = \"svn\"\nurl = \"ftp://x\"\n{ca}"),
+        &[
+            "line 2: unknown upstream kind `svn`",
+            "line 3: an upstream of kind git is",
+            "line 4: `ca`: /nonexistent/ca.pem: ",
+        ],
+    );
+    check(&format!("kind = \"svn\"\n{ca}"), &["no upstream", "line 2: unknown upstream kind", "line 3: `ca`: "]);
+    check(&format!("url = \"https://h:x\"\n{ca}"), &["line 2: `x` is not a port", "line 3: `ca`: "]);
+    check(&format!("url = \"/srv/git\"\n{ca}"), &["line 3: `ca` has no use"]);
+    check("kind = \"directory\"\nurl = \"\"", &["line 3: `url` must not be empty"]);
+}
+
+#[test]
+fn empty_flags() {
+    let empty = || Some(String::new());
+    let flags = Overrides { upstream: empty(), kind: empty(), data: empty(), listen: empty(), ..Overrides::default() };
+    let found: Vec<_> = Config::load("", &flags).unwrap_err().iter().map(ToString::to_string).collect();
+    let expected = ["--data", "--kind", "--listen", "--upstream"].map(|flag| format!("{flag}: must not be empty"));
     assert_eq!(found, expected);
 }
 
@@ -186,6 +219,8 @@ fn an_open_mirror_is_warned_about() {
     };
     assert_eq!(Config::load("", &flags("*")).unwrap().warnings().len(), 1);
     assert_eq!(Config::load("", &flags("team/*")).unwrap().warnings().len(), 0);
+    let but = "[upstream]\nurl = \"http://h\"\n[[mirror]]\ninclude = [\"*\"]\nexclude = [\"a\"]\n";
+    assert_eq!(Config::load(but, &Overrides::default()).unwrap().warnings().len(), 1, "what is left is open");
 }
 
 proptest::proptest! {

@@ -162,6 +162,35 @@ fn every_mistake_at_once() {
     }
 }
 
+/// Also those of one section, those of a file that the configuration names, and before anything is listened to.
+#[test]
+fn every_mistake_about_the_upstream() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("empty.pem"), "no certificate\n").unwrap();
+    let both = |name: &str, upstream: &str, words: &[&str]| {
+        let config = path(name);
+        fs::write(&config, format!("[upstream]\n{upstream}\n[[mirror]]\ninclude = [\"*\"]\n")).unwrap();
+        for (arguments, expected) in [(&["check-config"][..], 1), (&["serve", "--config"], 2)] {
+            let mut command = Command::new(crate::support::PROGRAM);
+            command.args(arguments).arg(&config).current_dir(folder.path());
+            let (code, said) = run(command);
+            assert_eq!(code, expected, "{name}: {said}");
+            assert!(words.iter().all(|word| said.contains(word)), "{words:?} in {said}");
+            assert!(!said.contains("listening") && !said.contains("sound"), "{said}");
+        }
+    };
+    let all = "kind = \"svn\"\nurl = \"ftp://x\"\nca = \"/nonexistent.pem\"";
+    both("all.toml", all, &["`svn`", "`ftp`", "/nonexistent.pem", "No such file"]);
+    let ca = |name: &str| format!("url = \"https://x\"\nca = {:?}", path(name));
+    both("absent.toml", &ca("absent.pem"), &["absent.pem", "No such file"]);
+    both("empty.toml", &ca("empty.pem"), &["empty.pem", "no certificate"]);
+    let mut command = Command::new(crate::support::PROGRAM);
+    command.args(["serve", "--upstream", ""]);
+    let (code, said) = run(command);
+    assert!(code == 2 && said.contains("--upstream: must not be empty"), "{code} {said}");
+}
+
 /// What is planned and not built is refused in words, never accepted and ignored, and not promised by `--help`.
 #[test]
 fn what_is_not_built_yet() {

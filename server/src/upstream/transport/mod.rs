@@ -12,7 +12,7 @@ mod connection;
 mod exchange;
 mod head;
 mod session;
-mod trust;
+pub(crate) mod trust;
 
 pub use address::{AddressError, BaseUrl, Origin};
 pub use connection::Patience;

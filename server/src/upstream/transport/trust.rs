@@ -18,17 +18,8 @@ use std::{
 pub fn tls_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(ca) = ca {
-        let wrong = |why: String| format!("`ca` in [upstream], {}: {why}", ca.display());
-        let certificates = CertificateDer::pem_file_iter(ca).map_err(|error| wrong(error.to_string()))?;
-        let mut count = 0;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-            roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-            count += 1;
-        }
-        if count == 0 {
-            return Err(wrong("no certificate in it".into()));
-        }
+        let own = authorities(ca).map_err(|why| format!("`ca` in [upstream]: {why}"))?;
+        roots.roots.extend(own.roots);
     }
     // The provider is named, so that nothing depends on a default of the process.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -39,6 +30,17 @@ pub fn tls_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// The certificates in `ca`, a PEM file; an error names it.
+pub fn authorities(ca: &Path) -> Result<RootCertStore, String> {
+    let wrong = |why: String| format!("{}: {why}", ca.display());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| wrong(error.to_string()))? {
+        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+        roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+    }
+    if roots.is_empty() { Err(wrong("no certificate in it".into())) } else { Ok(roots) }
 }
 
 /// What a failed handshake means: that the other side is not to be trusted, and what to do about it; or that the
