@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::support::compare::Report;
+use crate::support::conversation::{self, pack_of};
 use crate::support::git::Git;
 use crate::support::heliostat::Heliostat;
-use crate::support::http::{Answer, request};
+use crate::support::http::Answer;
 use crate::support::repositories::Upstream;
 use crate::support::sandbox::Sandbox;
 
@@ -67,25 +68,11 @@ impl Target {
     }
 
     fn post(&self, path: &str, version: u8, lines: &[&str]) -> Answer {
-        let body: String = lines.iter().map(|line| packet(line)).collect();
-        let protocol = format!("version={version}");
-        let headers = [("Git-Protocol", &*protocol), ("Content-Type", "application/x-git-upload-pack-request")];
-        request("POST", self.server.port(), &format!("/{path}/git-upload-pack"), &headers, body.as_bytes()).unwrap()
+        conversation::post(self.server.port(), path, version, lines)
     }
 
-    /// A fetch of all that `wants` says, with more arguments.
     fn fetch(&self, path: &str, version: u8, wants: &[&str], more: &[&str]) -> Answer {
-        if version == 2 {
-            let lines = [&["command=fetch", "0001", "no-progress"], wants, more, &["done", "0000"]].concat();
-            return self.post(path, 2, &lines);
-        }
-        // Capabilities stand on the first want; there a filter is one too.
-        let first = format!("{} side-band-64k ofs-delta thin-pack no-progress filter deepen-relative", wants[0]);
-        let relative = |line: &&&str| **line != "deepen-relative";
-        let more: Vec<&str> = more.iter().filter(relative).copied().collect();
-        let (haves, more): (Vec<&str>, Vec<&str>) = more.into_iter().partition(|line| line.starts_with("have "));
-        let lines = [&[first.as_str()], &wants[1..], &more, &["0000"], &haves, &["done"]].concat();
-        self.post(path, version, &lines)
+        conversation::fetch(self.server.port(), path, version, wants, more)
     }
 
     /// The objects of the pack in an answer, all of which must be whole by themselves.
@@ -110,30 +97,6 @@ fn secret(upstream: &Upstream, whose: &str) {
     upstream.run(&["update-ref", "refs/hidden/secret", &tag]);
     upstream.run(&["tag", "-d", "secret"]);
     upstream.run(&["update-ref", "-d", "refs/heads/secret"]);
-}
-
-fn packet(line: &str) -> String {
-    match line {
-        "0000" | "0001" => line.into(),
-        _ => format!("{:04x}{line}\n", line.len() + 5),
-    }
-}
-
-/// What band 1 carries, from the pack's first byte on.
-fn pack_of(answer: &Answer) -> Option<Vec<u8>> {
-    let payload = answer.payload();
-    let (mut rest, mut pack) = (&payload[..], Vec::new());
-    while let Some(length) = rest.get(..4) {
-        let length = usize::from_str_radix(std::str::from_utf8(length).ok()?, 16).ok()?;
-        let frame = rest.get(4..length.max(4))?;
-        if let Some((1, data)) = frame.split_first()
-            && (!pack.is_empty() || data.starts_with(b"PACK"))
-        {
-            pack.extend_from_slice(data);
-        }
-        rest = &rest[length.max(4)..];
-    }
-    (!pack.is_empty()).then_some(pack)
 }
 
 fn all_objects(git: &Git, folder: &Path) -> BTreeSet<String> {

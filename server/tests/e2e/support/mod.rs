@@ -3,6 +3,7 @@
 pub mod apache;
 pub mod authority;
 pub mod compare;
+pub mod conversation;
 pub mod cutter;
 pub mod git;
 pub mod heliostat;
