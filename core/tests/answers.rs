@@ -371,6 +371,44 @@ fn not_every_have_is_looked_into() {
     assert_eq!([0, HAVE_TREES_MAX - 1, HAVE_TREES_MAX, count].map(sent), [false, false, true, true]);
 }
 
+/// A client that names a hidden commit is not sent deltas against what only that commit holds. It would learn its ids, and
+/// where it is alike.
+#[test]
+fn no_delta_stands_on_what_is_only_claimed() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = folder.path().join("r.git");
+    let commit = |name: &str, mark: u32, from: &str, lines: u32| {
+        let big: String = (0..lines).map(|n| format!("line {n}: {:08x}\n", n.wrapping_mul(0x9e37_79b9))).collect();
+        format!(
+            "commit refs/heads/{name}\nmark :{mark}\ncommitter C <c@example.com> 160000000{mark} +0000\ndata 0\n{from}\
+             M 100644 inline big\ndata {}\n{big}\n",
+            big.len()
+        )
+    };
+    let stream =
+        commit("main", 1, "", 1) + &commit("main", 2, "from :1\n", 400) + &commit("secret", 3, "from :1\n", 401);
+    stock::import(&repository, &(stream + "done\n"));
+    git(&repository, &["repack", "-adfq"]);
+    let [root, main, secret] = ["main~1", "main", "secret"].map(|name| rev(&repository, name));
+    let deltas = git(&repository, &["cat-file", "--batch-all-objects", "--batch-check=%(objectname) %(deltabase)"]);
+    let [big, hidden] = ["main:big", "secret:big"].map(|name| rev(&repository, name));
+    assert!(deltas.contains(&format!("{big} {hidden}")), "{deltas}");
+    let served = Served::new(folder, repository);
+    let client = served.folder.path().join("client.git");
+    git(served.folder.path(), &["init", "-q", "--bare", "client.git"]);
+    let had = served.answer(&Query { wants: vec![root], ..Query::default() }, FULL);
+    stock::git_with(&client, &["index-pack", "--stdin"], &had.pack);
+    let takes = |claimed: &[ObjectId]| {
+        let claimed = claimed.iter().copied().collect();
+        let query = Query { wants: vec![main], haves: vec![root, secret], claimed, ..Query::default() };
+        stock::try_git(&client, &["index-pack", "--stdin", "--fix-thin", "--strict"], &served.answer(&query, THIN).pack)
+            .0
+    };
+    assert!(!takes(&[]), "who is believed to have it is sent deltas against it");
+    assert!(takes(&[secret]));
+    assert!(takes(&[root, secret]), "what is granted stands on its parents, whatever is proven of these");
+}
+
 /// What has to be encoded anew stays in memory up to a point, and then goes to a file; the pack is the same.
 #[test]
 fn what_outgrows_memory_is_spooled() {

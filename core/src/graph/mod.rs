@@ -49,6 +49,9 @@ pub struct Query {
     pub wants: Vec<ObjectId>,
     /// Objects the client has, with their history (as far as it is not shallow).
     pub haves: Vec<ObjectId>,
+    /// Those of `haves` that the client may only claim to have: what only they hold is no base of a delta, which would tell
+    /// of it.
+    pub claimed: BTreeSet<ObjectId>,
     /// Commits whose parents the client lacks, before this fetch.
     pub client_shallow: BTreeSet<ObjectId>,
     /// What this fetch changes at the boundary.

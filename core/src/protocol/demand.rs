@@ -160,10 +160,12 @@ impl Demand {
     /// The pack to be sent.
     pub fn into_order(self, haves: Vec<ObjectId>, boundary: Boundary, framing: Framing, view: &View<'_>) -> PackOrder {
         let include_tags = if self.include_tag { tags(view.refs) } else { Vec::new() };
+        let claimed = if self.thin_pack { wants::claimed(&haves, view) } else { BTreeSet::new() };
         PackOrder {
             query: Query {
                 wants: self.wants,
                 haves,
+                claimed,
                 client_shallow: self.shallows,
                 boundary,
                 filter: self.filter,

@@ -56,6 +56,16 @@ fn without_tips(wants: &[ObjectId], tips: &mut dyn Iterator<Item = ObjectId>) ->
     wants.iter().filter(|want| rest.contains(*want)).copied().collect()
 }
 
+/// Those of `haves` that the client may have heard of without ever having been granted them. Stock Git believes a client. The
+/// server's own policy takes for proven what is or lately was a tip; what the wants reach needs no proof. So an ancestor of
+/// another tip counts as a claim too: to tell would take a walk, and all that it costs is a delta or two sent whole.
+pub(super) fn claimed(haves: &[ObjectId], view: &View<'_>) -> BTreeSet<ObjectId> {
+    match view.policy.wants {
+        WantPolicy::Recent => without_tips(haves, &mut counted_tips(view)).into_iter().collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
 /// The commits among `wants`, tags followed: stock Git checks nothing else for its own policies.
 fn commits(wants: &[ObjectId], view: &View<'_>) -> Refused<Vec<ObjectId>> {
     let mut reader = Reader::new();

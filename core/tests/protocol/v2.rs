@@ -9,7 +9,9 @@ use heliostat_core::{
     limits::REF_PREFIXES_MAX,
     pack::Framing,
     protocol::{Phase, Policy, Unborn, Version},
+    refs::{Head, Ref, RefName, RefTable},
 };
+use std::{collections::BTreeSet, sync::Arc};
 
 const V2: Version = Version::V2;
 
@@ -360,19 +362,45 @@ fn the_mirror_grants_what_is_or_recently_was_reachable() {
     assert_eq!(answer.packets[1], format!("{} ", fixture.ids["secret"]));
     assert!(answer.packets[2].len() > 41);
     // What was a tip lately is still granted.
-    let lost = heliostat_core::refs::Ref {
-        name: heliostat_core::refs::RefName::new(b"refs/heads/lost").unwrap(),
-        id: fixture.ids["lost"],
-        peeled: None,
-        symbolic: None,
-    };
-    let table = heliostat_core::refs::RefTable::new(vec![lost], heliostat_core::refs::Head::Absent);
-    fixture.recent.push(std::sync::Arc::new(table));
+    let lost =
+        Ref { name: RefName::new(b"refs/heads/lost").unwrap(), id: fixture.ids["lost"], peeled: None, symbolic: None };
+    let table = RefTable::new(vec![lost], Head::Absent);
+    fixture.recent.push(Arc::new(table));
     for version in [Version::V0, Version::V1, V2] {
         for mark in ["lost", "lost-parent", "lost-blob"] {
             assert_eq!(ask(&fixture, version, &format!("want {{{mark}}}")).died, None, "{mark} in {version:?}");
         }
         assert!(ask(&fixture, version, "want {secret}").died.is_some());
+    }
+}
+
+/// A have proves nothing unless it is advertised or was lately; stock Git believes it.
+#[test]
+fn what_a_client_may_only_claim() {
+    let mut fixture = Fixture::full();
+    let request = |version, thin: &str| match version {
+        V2 => format!(
+            "command=fetch\n0001\n{thin}\nwant {{c12}}\nhave {{s4}}\nhave {{lost}}\nhave {{secret}}\ndone\n0000"
+        ),
+        _ => format!("want {{c12}} {thin}\n0000\nhave {{s4}}\nhave {{lost}}\nhave {{secret}}\ndone"),
+    };
+    let claimed = |fixture: &Fixture, policy: &Policy, version, thin: &str| {
+        let request = encode(&fixture.fill(&request(version, thin)));
+        let mut orders = run(fixture, policy, version, Phase::Stateless, &request, usize::MAX).orders;
+        orders.pop().expect("an order").query.claimed
+    };
+    let (mirror, stock) = (Policy::mirror("heliostat/test"), Policy::stock("heliostat/test"));
+    let ids = |fixture: &Fixture, marks: &[&str]| marks.iter().map(|mark| fixture.ids[*mark]).collect::<BTreeSet<_>>();
+    let lost =
+        Ref { name: RefName::new(b"refs/heads/lost").unwrap(), id: fixture.ids["lost"], peeled: None, symbolic: None };
+    let table = RefTable::new(vec![lost], Head::Absent);
+    for marks in [&["lost", "secret"][..], &["secret"]] {
+        for version in [Version::V0, Version::V1, V2] {
+            assert_eq!(claimed(&fixture, &mirror, version, "thin-pack"), ids(&fixture, marks), "{version:?}");
+            assert!(claimed(&fixture, &mirror, version, "ofs-delta").is_empty(), "there are no bases to speak of");
+            assert!(claimed(&fixture, &stock, version, "thin-pack").is_empty());
+        }
+        fixture.recent = vec![Arc::new(table.clone())];
     }
 }
 
