@@ -1,11 +1,13 @@
 //! Histories made to hurt whoever walks them: each is mirrored and served as any other, within bounds of time and memory,
 //! and what clients get of it is what stock Git gives.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::support::compare::{Report, sound_and_same};
+use crate::support::conversation;
 use crate::support::git::Git;
 use crate::support::heliostat::Heliostat;
 use crate::support::repositories::Upstream;
@@ -15,6 +17,9 @@ use crate::support::sandbox::Sandbox;
 const MEMORY_BYTES_MAX: u64 = 300 << 20;
 /// Longest time that any one answer may take the server. Each takes less than one second on a machine that is not busy.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// A `git` command that lists all objects of a repository.
+const LISTING: [&str; 3] = ["cat-file", "--batch-all-objects", "--batch-check"];
 
 /// A stream for `git fast-import`, commit by commit, each with its mark.
 #[derive(Default)]
@@ -91,8 +96,7 @@ fn octopus(history: &mut History) {
     }
 }
 
-/// One commit with 1,000 plain tags, 1,000 annotated ones, and a tag of a tag of a tag, 2,000 deep, each with a name. Of more
-/// names Git's client is slow itself.
+/// One commit with 1,000 plain tags, 1,000 annotated ones, and a tag of a tag of a tag, 2,000 deep, each with a name.
 fn tags(history: &mut History) {
     let commit = history.commit_with(1_600_000_000, &[], &[("file", "content\n")]);
     let tagger = "tagger C <c@example.com> 1600000000 +0000\ndata 0\n";
@@ -134,6 +138,7 @@ impl Target {
         assert!(finished.status.success(), "fast-import: {}", finished.stderr);
         upstream.run(&["pack-refs", "--all"]);
         let server = Heliostat::start(&sandbox.folder("heliostat"), &folder.display().to_string(), &[]);
+        git.text(sandbox.path(), &["ls-remote", &format!("{}/app.git", server.url()), "HEAD"]);
         Self { git, upstream, server, sandbox }
     }
 
@@ -155,16 +160,32 @@ impl Target {
         report.case(name, outcome);
     }
 
-    /// What these arguments of a fetch bring into an empty repository is sound by itself, and so many commits.
+    /// The pack that a request for `wants` with these arguments brings, indexed in an empty repository, which is shallow where
+    /// the answer says so. Stock Git's client takes its time over tens of thousands of commits or names; it is not on trial.
+    fn pack(&self, wants: &[String], arguments: &[&str]) -> Result<PathBuf, String> {
+        let wants: Vec<String> = wants.iter().map(|id| format!("want {id}")).collect();
+        let wants: Vec<&str> = wants.iter().map(String::as_str).collect();
+        let answer = conversation::fetch(self.server.port(), "app.git", 2, &wants, arguments);
+        let pack = conversation::pack_of(&answer).ok_or_else(|| format!("no pack: {:.300}", answer.text()))?;
+        let folder = self.sandbox.fresh("pack");
+        self.git.text(self.sandbox.path(), &["init", "--quiet", "--bare", &folder.display().to_string()]);
+        let payload = answer.payload();
+        let sections = payload.windows(8).position(|bytes| bytes == b"packfile").unwrap_or(0);
+        let sections = String::from_utf8_lossy(&payload[..sections]);
+        let shallow: Vec<&str> = sections.split("0034shallow ").skip(1).filter_map(|rest| rest.get(..40)).collect();
+        if !shallow.is_empty() {
+            std::fs::write(folder.join("shallow"), shallow.join("\n") + "\n").expect("the sandbox is writable");
+        }
+        let indexed = self.git.run_with(&folder, &["index-pack", "--stdin"], &pack);
+        if indexed.status.success() { Ok(folder) } else { Err(indexed.stderr) }
+    }
+
+    /// These arguments bring so many commits of `main`, and no files.
     fn brings(&self, commits: usize, arguments: &[&str], report: &mut Report) {
-        let folder = self.sandbox.folder(&format!("clones/{:016x}", fastrand::u64(..)));
-        self.git.text(&folder, &["init", "--quiet", "--bare", "."]);
-        let url = format!("{}/app.git", self.server.url());
-        // The client itself walks all that came.
+        let main = self.upstream.id("main");
         let outcome = self
-            .git
-            .try_text(&folder, &[&["fetch", "-q", &url, "+refs/*:refs/*"], arguments].concat())
-            .and_then(|_| self.git.try_text(&folder, &["rev-list", "--all", "--count"]))
+            .pack(std::slice::from_ref(&main), arguments)
+            .and_then(|folder| self.git.try_text(&folder, &["rev-list", "--count", &main]))
             .and_then(|count| if count == commits.to_string() { Ok(()) } else { Err(format!("{count} commits")) });
         report.case(&format!("{arguments:?}"), outcome);
     }
@@ -205,8 +226,8 @@ fn a_long_line() {
     let target = Target::start(linear);
     let mut report = Report::default();
     target.brings(100_000, &[], &mut report);
-    target.brings(75_000, &["--depth=75000"], &mut report);
-    target.brings(50_000, &["--shallow-since=1600050000"], &mut report);
+    target.brings(75_000, &["deepen 75000"], &mut report);
+    target.brings(50_000, &["deepen-since 1600050000"], &mut report);
     target.lives_on(report);
 }
 
@@ -215,8 +236,8 @@ fn a_long_line() {
 fn a_ladder() {
     let target = Target::start(ladder);
     let mut report = Report::default();
-    target.brings(3 * 10_000 - 3, &["--depth=10000"], &mut report);
-    target.brings(60_001, &["--depth=2147483646"], &mut report);
+    target.brings(3 * 10_000 - 3, &["deepen 10000"], &mut report);
+    target.brings(60_001, &["deepen 2147483646"], &mut report);
     target.lives_on(report);
 }
 
@@ -238,13 +259,19 @@ fn an_octopus() {
 fn tags_of_tags() {
     let target = Target::start(tags);
     let mut report = Report::default();
-    target.both("all", &[&["fetch", "-q", "{url}", "+refs/*:refs/*"]], &mut report);
+    let lines = ["command=ls-refs", "0001", "peel", "0000"];
+    let told = conversation::post(target.server.port(), "app.git", 2, &lines).text();
+    let format = "--format=%(objectname) %(refname)%(if)%(*objectname)%(then) peeled:%(*objectname)%(end)";
+    let names = target.upstream.run(&["for-each-ref", format]);
+    let unknown: Vec<&str> = names.lines().filter(|line| !told.contains(&format!("{line}\n"))).collect();
+    assert!(unknown.is_empty() && names.lines().count() == 4_001, "{unknown:?}");
+    let tips: BTreeSet<String> = names.lines().map(|line| line[..40].to_owned()).collect();
+    let all = target.upstream.run(&LISTING);
+    let same =
+        |folder: PathBuf| if target.git.text(&folder, &LISTING) == all { Ok(()) } else { Err("other objects".into()) };
+    report.case("all", target.pack(&tips.into_iter().collect::<Vec<_>>(), &[]).and_then(same));
     // The tags follow their commit.
-    target.both(
-        "by themselves",
-        &[&["fetch", "-q", "{url}", "main:main", "refs/tags/light-*:refs/tags/*"]],
-        &mut report,
-    );
+    report.case("by themselves", target.pack(&[target.upstream.id("main")], &["include-tag"]).and_then(same));
     target.lives_on(report);
 }
 
@@ -271,8 +298,7 @@ fn folders_deeper_than_git_walks() {
     let refused = target.git.try_text(&folder, &fetch);
     let says = refused.as_ref().is_err_and(|words| words.contains("exceeded maximum allowed tree depth"));
     report.case("the client's own limit", if says { Ok(()) } else { Err(format!("{refused:?}")) });
-    let objects =
-        |folder: &std::path::Path| target.git.text(folder, &["cat-file", "--batch-all-objects", "--batch-check"]);
+    let objects = |folder: &std::path::Path| target.git.text(folder, &LISTING);
     let got = target.git.try_text(&folder, &[&raised[..], &fetch].concat());
     let same = got.map(|_| objects(&folder) == objects(&target.upstream.folder));
     report.case("without it", same.and_then(|same| if same { Ok(()) } else { Err("other objects".into()) }));

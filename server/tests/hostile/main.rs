@@ -14,7 +14,8 @@
 //! | bad and huge packet lines | `e2e::hostile::bad_packet_lines`, `core::protocol::bounds`, fuzz `pkt_line` |
 //! | endless negotiation | `e2e::hostile::half_a_million_haves`, `bodies`, `limits`, `slow`, `core::protocol::bounds` |
 //! | compressed bombs | `bodies::a_gigabyte_in_a_megabyte` |
-//! | hidden objects | `e2e::hidden`, `core::protocol::v2` |
+//! | hidden objects | `e2e::hidden`, `core::protocol::v2`, `core::answers` (as bases of deltas) |
+//! | references that move between question and answer | `e2e::churn` |
 //! | depths that overflow or take long | `e2e::adversarial`, `e2e::hostile`, `core::protocol::bounds` |
 //! | filters without end | `e2e::hostile::odd_depths_and_filters`, `core::protocol::bounds`, fuzz `filter_spec` |
 //! | a cut answer that looks whole | `damage`, `drain`, `core::protocol::properties` |
