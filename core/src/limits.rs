@@ -97,6 +97,9 @@ pub const HTTP_PIPELINE_BYTES_MAX: usize = 64 << 10;
 pub const REQUEST_INFLATE_RATIO_MAX: u64 = 100;
 /// Inflated bytes before the ratio is looked at.
 pub const REQUEST_INFLATE_FREE_BYTES: u64 = 64 << 10;
+/// Members of one compressed request: `pigz` and `bgzip` begin one each 64 KiB or more. Each takes a new inflater, on the shard.
+/// More: 400.
+pub const REQUEST_GZIP_MEMBERS_MAX: u32 = 1_024;
 /// Request bodies being held in memory, all connections together, in bytes. More: 503.
 pub const REQUEST_BYTES_IN_FLIGHT_MAX: u64 = 320 << 20;
 /// Descriptors kept back from connections: packs, upstream connections, logs, and those that let a full server still say

@@ -8,13 +8,18 @@ use super::{
     head::{Coding, Framing},
 };
 use flate2::write::GzDecoder;
-use heliostat_core::limits::{REQUEST_BYTES_MAX, REQUEST_INFLATE_FREE_BYTES, REQUEST_INFLATE_RATIO_MAX};
+use heliostat_core::limits::{
+    REQUEST_BYTES_MAX, REQUEST_GZIP_MEMBERS_MAX, REQUEST_INFLATE_FREE_BYTES, REQUEST_INFLATE_RATIO_MAX,
+};
 use std::io::{self, Write};
 
 /// A body being read.
 pub struct Body {
     framing: Reading,
+    /// Of the gzip member that is being read. A body may have several (RFC 1952, 2.2).
     inflater: Option<GzDecoder<Inflated>>,
+    /// Members that have ended.
+    members: u32,
     /// Payload bytes taken, before inflation.
     raw: u64,
     /// Payload bytes given out.
@@ -59,6 +64,7 @@ impl Body {
                 Framing::Chunked => Reading::Chunked(Chunked::default()),
             },
             inflater: (coding == Coding::Gzip).then(|| GzDecoder::new(Inflated::default())),
+            members: 0,
             raw: 0,
             given: 0,
         }
@@ -128,7 +134,16 @@ impl Body {
         let mut rest = payload;
         while !rest.is_empty() {
             match inflater.write(rest) {
-                Ok(0) => return Err(BodyError::Malformed("bytes follow the compressed body")),
+                // This member has ended. What follows it is another one, or no gzip, which the next write finds out.
+                Ok(0) => {
+                    inflater.try_finish().map_err(|error| inflate_error(&error))?;
+                    self.members += 1;
+                    if self.members >= REQUEST_GZIP_MEMBERS_MAX {
+                        return Err(BodyError::Malformed("the compressed body has too many members"));
+                    }
+                    let inflated = std::mem::take(inflater.get_mut());
+                    *inflater = GzDecoder::new(inflated);
+                }
                 Ok(taken) => rest = &rest[taken..],
                 Err(error) => return Err(inflate_error(&error)),
             }
@@ -224,6 +239,27 @@ mod tests {
         let trailing = [good.as_slice(), b"smuggled"].concat();
         assert!(matches!(read(length_of(&trailing, Coding::Gzip), &trailing, 4096), Err(BodyError::Malformed(_))));
         assert!(matches!(read(length_of(b"plain", Coding::Gzip), b"plain", 7), Err(BodyError::Malformed(_))));
+    }
+
+    #[test]
+    fn members_are_one_body_under_one_limit() {
+        let parts: [&[u8]; 4] = [b"0011command=", b"", b"ls-refs\n", b"0000"];
+        let members: Vec<_> = parts.iter().map(|part| gzip(part)).collect();
+        let wire = members.concat();
+        for piece in 1..wire.len() {
+            let (payload, left) = read(length_of(&wire, Coding::Gzip), &wire, piece).unwrap();
+            assert_eq!((payload, left), (parts.concat(), 0), "in pieces of {piece} bytes");
+        }
+        for broken in [&wire[..wire.len() - 1], &[wire.as_slice(), b"\0"].concat()] {
+            assert!(matches!(read(length_of(broken, Coding::Gzip), broken, 9), Err(BodyError::Malformed(_))));
+        }
+        let many = gzip(b"").repeat(REQUEST_GZIP_MEMBERS_MAX as usize);
+        assert!(read(length_of(&many, Coding::Gzip), &many, 999).is_ok());
+        let more = [many, gzip(b"")].concat();
+        assert!(matches!(read(length_of(&more, Coding::Gzip), &more, 999), Err(BodyError::Malformed(_))));
+        // What one member may not, several may not together.
+        let bomb = gzip(&vec![0; REQUEST_INFLATE_FREE_BYTES as usize]).repeat(100);
+        assert_eq!(read(length_of(&bomb, Coding::Gzip), &bomb, 4096), Err(BodyError::TooLarge));
     }
 
     #[test]

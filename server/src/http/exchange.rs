@@ -20,9 +20,13 @@ use std::{
     borrow::Cow,
     io,
     rc::Rc,
-    task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
+
+/// The interim answer.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// How often it is looked whether a client that sends no more has gone altogether.
+const HALF_CLOSED_LOOK: Duration = Duration::from_millis(250);
 
 /// A request being answered.
 pub struct Exchange<'c> {
@@ -38,6 +42,8 @@ pub struct Exchange<'c> {
     body: Body,
     held: Held,
     continued: bool,
+    /// Whether an interim answer has been sent to find out if the client is there.
+    probed: bool,
     keep: bool,
 }
 
@@ -85,6 +91,7 @@ impl<'c> Exchange<'c> {
             body,
             held,
             continued: !head.expects_continue,
+            probed: false,
             keep,
             head,
         }
@@ -116,7 +123,7 @@ impl<'c> Exchange<'c> {
         }
         if !self.continued {
             self.continued = true;
-            self.wire.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(Unread::Gone)?;
+            self.wire.write_all(CONTINUE).await.map_err(Unread::Gone)?;
         }
         let patience = Patience::pace(Instant::now(), HTTP_BODY_BYTES_PER_SECOND_MIN, HTTP_ANSWER_TIME);
         self.wire.wait_for(Awaited::Body, patience);
@@ -182,19 +189,33 @@ impl<'c> Exchange<'c> {
         Ok(answer)
     }
 
-    /// Ready when the client has gone away: who ends its side of the connection does not wait for an answer. What it sends
-    /// meanwhile is kept for the next request, up to a point.
-    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.input.len() >= HTTP_PIPELINE_BYTES_MAX {
-            return Poll::Pending;
+    /// Ends when the client has gone away. What it sends meanwhile is kept for the next request, up to a point.
+    ///
+    /// The end of what a client sends tells nothing: it may have ended its own side only, and wait for the answer. An interim
+    /// answer, which HTTP/1.1 lets us send at any time before the answer, finds out: where nobody is, it is answered with a
+    /// reset.
+    pub async fn gone(&mut self) {
+        self.input_ended_or_full().await;
+        if !self.wire.is_over() && !self.probed && !self.head.http_1_0 && self.wire.has_ended() {
+            self.probed = true;
+            self.wire.write_now(CONTINUE).await;
         }
-        match self.wire.poll_read(cx, self.input) {
-            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
-            Poll::Ready(Ok(_)) => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
+        self.over().await;
+    }
+
+    /// Ends when the client sends no more, or more than is kept.
+    async fn input_ended_or_full(&mut self) {
+        while self.input.len() < HTTP_PIPELINE_BYTES_MAX {
+            if matches!(self.wire.read(self.input).await, Ok(0) | Err(_)) {
+                return;
             }
-            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Ends when the connection is over in both directions.
+    async fn over(&self) {
+        while !self.wire.is_over() {
+            task::sleep(HALF_CLOSED_LOOK).await;
         }
     }
 
@@ -313,9 +334,10 @@ impl Answer<'_, '_> {
         self.exchange.wire.write_all(&self.buffer).await
     }
 
-    /// As [`Exchange::poll_gone`].
-    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.exchange.poll_gone(cx)
+    /// As [`Exchange::gone`]; but nothing can be put between: what the answer says next finds out whether anybody is there.
+    pub async fn gone(&mut self) {
+        self.exchange.input_ended_or_full().await;
+        self.exchange.over().await;
     }
 
     /// What the log will say of the request.

@@ -43,6 +43,7 @@ pub struct Wire {
     patience: Cell<Patience>,
     expired: Cell<bool>,
     sent: Cell<u64>,
+    ended: Cell<bool>,
 }
 
 impl Wire {
@@ -57,6 +58,7 @@ impl Wire {
             patience: Cell::new(Patience::ENDLESS),
             expired: Cell::new(false),
             sent: Cell::new(0),
+            ended: Cell::new(false),
         }
     }
 
@@ -97,6 +99,7 @@ impl Wire {
             _ => 0,
         };
         input.truncate(len + read);
+        self.ended.set(self.ended.get() || matches!(result, Poll::Ready(Ok(0))));
         self.moved(read);
         result
     }
@@ -113,6 +116,27 @@ impl Wire {
             self.moved(written);
         }
         Ok(())
+    }
+
+    /// Whether the peer has ended its side.
+    pub fn has_ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// Whether both sides have ended, or the connection was reset: the kernel knows of no peer any more.
+    pub fn is_over(&self) -> bool {
+        self.stream.borrow().peer_addr().is_err()
+    }
+
+    /// Writes `bytes`, a few, if there is room for them at once.
+    pub async fn write_now(&self, bytes: &[u8]) {
+        let write = poll_fn(|cx| Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, bytes));
+        match poll_once(write).await {
+            None => {}
+            Some(Ok(written)) if written == bytes.len() => self.sent.set(self.sent.get() + written as u64),
+            // A part of it would be taken for the begin of the answer.
+            Some(_) => self.shutdown(Shutdown::Both),
+        }
     }
 
     /// No more bytes in that direction.

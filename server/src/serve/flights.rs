@@ -5,7 +5,7 @@
 //! once everyone who waits for it is gone. Nothing is kept for later: a plan that nobody sends any more is gone, and a
 //! changed snapshot has other plans. The lock is taken by workers only, for as long as comparing orders takes.
 
-use super::job::{Client, Crowd, Step};
+use super::job::{Cache, Client, Crowd, Step};
 use heliostat_core::{fault::Fault, objects::Database, pack::Plan, protocol::PackOrder};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicBool};
 
@@ -28,12 +28,14 @@ enum Stage {
 impl SharedPlans {
     /// Sees to it that `address` gets [`Step::Planned`]: at once if the plan is there; from another worker if it is being
     /// made; or else `make` makes it now, for all who order it meanwhile. Its argument is raised when all of them are gone.
+    /// `announce` is called before that step can come, with whose plan it is, and takes no longer than sending a step does.
     pub fn deliver(
         &self,
         objects: &Arc<Database>,
         order: Arc<PackOrder>,
         client: &Client,
         address: &flume::Sender<Step>,
+        announce: impl FnOnce(Cache),
         make: impl FnOnce(&PackOrder, &AtomicBool) -> Result<Plan, Fault>,
     ) {
         let mut flights = self.lock();
@@ -43,14 +45,18 @@ impl SharedPlans {
                 && flight.order.encoding == order.encoding
                 && flight.order.query == order.query
         });
+        let mut announce = Some(announce);
+        let mut tell = |cache| announce.take().into_iter().for_each(|announce| announce(cache));
         let is_seen_to = same.any(|flight| match &mut flight.stage {
             Stage::Made(plan) => plan.upgrade().is_some_and(|plan| {
+                tell(Cache::Shared);
                 // Who is gone hears nothing, here and below.
                 let _ = address.send(Step::Planned(Ok(plan)));
                 true
             }),
             Stage::Making { crowd, addresses } => {
                 client.join(crowd) && {
+                    tell(Cache::Shared);
                     addresses.push(address.clone());
                     true
                 }
@@ -67,6 +73,7 @@ impl SharedPlans {
             stage: Stage::Making { crowd: crowd.clone(), addresses: vec![address.clone()] },
         });
         drop(flights);
+        tell(Cache::Miss);
 
         let making = Making { plans: self, crowd: &crowd };
         let planned = make(&order, crowd.is_gone()).map(Arc::new);
@@ -119,6 +126,7 @@ mod tests {
         graph::Query,
         pack::{Encoding, Framing},
     };
+    use std::cell::Cell;
     use std::{
         panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
         sync::atomic::Ordering,
@@ -148,13 +156,14 @@ mod tests {
         client: Arc<Client>,
         address: flume::Sender<Step>,
         steps: flume::Receiver<Step>,
+        cache: Cell<Option<Cache>>,
     }
 
     impl Caller {
         fn new() -> Self {
             let (interest, client) = Interest::new();
             let (address, steps) = flume::unbounded();
-            Self { interest: Some(interest), client, address, steps }
+            Self { interest: Some(interest), client, address, steps, cache: Cell::default() }
         }
 
         /// What has been heard so far.
@@ -178,7 +187,11 @@ mod tests {
 
         fn order(&self, caller: &Caller, make: impl FnOnce(&AtomicBool) -> Result<Plan, Fault>) {
             let make = |_: &PackOrder, stop: &AtomicBool| make(stop);
-            self.plans.deliver(&self.objects, order(true), &caller.client, &caller.address, make);
+            let announce = |cache| {
+                assert!(caller.steps.is_empty(), "announced before the plan comes");
+                assert_eq!(caller.cache.replace(Some(cache)), None, "announced once");
+            };
+            self.plans.deliver(&self.objects, order(true), &caller.client, &caller.address, announce, make);
         }
 
         /// An order of what another is making.
@@ -199,24 +212,29 @@ mod tests {
         let plans: Vec<_> = callers.iter().map(|caller| caller.planned().unwrap().unwrap()).collect();
         assert!(plans.iter().all(|plan| Arc::ptr_eq(plan, &plans[0])));
 
+        let announced: Vec<_> = callers.iter().map(|caller| caller.cache.get().unwrap()).collect();
+        assert_eq!(announced, [&[Cache::Miss][..], &[Cache::Shared; 7]].concat());
+
         let late = Caller::new();
         desk.join(&late);
+        assert_eq!(late.cache.get(), Some(Cache::Shared));
         assert!(Arc::ptr_eq(&late.planned().unwrap().unwrap(), &plans[0]), "it is still being sent");
 
         let other = Caller::new();
-        desk.plans.deliver(&desk.objects, order(false), &other.client, &other.address, |_, _| Ok(empty()));
+        desk.plans.deliver(&desk.objects, order(false), &other.client, &other.address, |_| (), |_, _| Ok(empty()));
         assert!(!Arc::ptr_eq(&other.planned().unwrap().unwrap(), &plans[0]), "another encoding is another plan");
         let elsewhere = Arc::new(Database::new(Vec::new()));
-        desk.plans.deliver(&elsewhere, order(true), &other.client, &other.address, |_, _| Ok(empty()));
+        desk.plans.deliver(&elsewhere, order(true), &other.client, &other.address, |_| (), |_, _| Ok(empty()));
         assert!(!Arc::ptr_eq(&other.planned().unwrap().unwrap(), &plans[0]), "other objects are another plan");
 
         drop(plans);
         let mut made = false;
+        let late = Caller::new();
         desk.order(&late, |_| {
             made = true;
             Ok(empty())
         });
-        assert!(made, "nothing is kept for later");
+        assert!(made && late.cache.get() == Some(Cache::Miss), "nothing is kept for later");
         assert_eq!(desk.plans.lock().len(), 1);
     }
 
@@ -239,16 +257,23 @@ mod tests {
         let desk = Desk::new();
         let (mut first, mut second, third) = (Caller::new(), Caller::new(), Caller::new());
         let clients = (first.client.clone(), first.address.clone());
-        desk.plans.deliver(&desk.objects, order(true), &clients.0, &clients.1, |_, stop| {
-            desk.join(&second);
-            first.interest = None;
-            assert!(!stop.load(Ordering::SeqCst), "the second still waits");
-            second.interest = None;
-            assert!(stop.load(Ordering::SeqCst));
-            // Who comes now does not board what has been given up.
-            desk.order(&third, |_| Ok(empty()));
-            Err(Fault::client("given up"))
-        });
+        desk.plans.deliver(
+            &desk.objects,
+            order(true),
+            &clients.0,
+            &clients.1,
+            |_| (),
+            |_, stop| {
+                desk.join(&second);
+                first.interest = None;
+                assert!(!stop.load(Ordering::SeqCst), "the second still waits");
+                second.interest = None;
+                assert!(stop.load(Ordering::SeqCst));
+                // Who comes now does not board what has been given up.
+                desk.order(&third, |_| Ok(empty()));
+                Err(Fault::client("given up"))
+            },
+        );
         assert!(third.planned().unwrap().is_ok());
     }
 
@@ -258,24 +283,38 @@ mod tests {
         let (mut first, mut second) = (Caller::new(), Caller::new());
         second.interest = None;
         let clients = (first.client.clone(), first.address.clone());
-        desk.plans.deliver(&desk.objects, order(true), &clients.0, &clients.1, |_, stop| {
-            desk.join(&second);
-            first.interest = None;
-            assert!(stop.load(Ordering::SeqCst));
-            Err(Fault::client("given up"))
-        });
+        desk.plans.deliver(
+            &desk.objects,
+            order(true),
+            &clients.0,
+            &clients.1,
+            |_| (),
+            |_, stop| {
+                desk.join(&second);
+                first.interest = None;
+                assert!(stop.load(Ordering::SeqCst));
+                Err(Fault::client("given up"))
+            },
+        );
     }
 
     #[test]
     fn a_panic_lets_go_of_all_who_wait() {
         let desk = Desk::new();
         let (first, second) = (Caller::new(), Caller::new());
-        let Caller { client, address, steps, interest: _interest } = first;
+        let Caller { client, address, steps, interest: _interest, .. } = first;
         let panic = catch_unwind(AssertUnwindSafe(|| {
-            desk.plans.deliver(&desk.objects, order(true), &client, &address, |_, _| {
-                desk.join(&second);
-                resume_unwind(Box::new("on purpose"))
-            });
+            desk.plans.deliver(
+                &desk.objects,
+                order(true),
+                &client,
+                &address,
+                |_| (),
+                |_, _| {
+                    desk.join(&second);
+                    resume_unwind(Box::new("on purpose"))
+                },
+            );
         }));
         assert!(panic.is_err());
         drop((address, second.address));

@@ -9,13 +9,11 @@ use heliostat_core::{
     store::{RepositoryId, Snapshot},
 };
 use std::{
-    future::poll_fn,
     io,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -53,6 +51,27 @@ pub struct Spoken {
     pub bytes: Vec<u8>,
     /// What it ended in.
     pub end: End,
+    /// Whose plan the pack is sent from, if one is ordered.
+    pub cache: Option<Cache>,
+}
+
+/// `Heliostat-Cache`. No answer is kept for later, so there is no `hit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cache {
+    /// Made for this request. Others may come to share it.
+    Miss,
+    /// Another request's plan, which was being made or sent.
+    Shared,
+}
+
+impl Cache {
+    /// The value of the header.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Miss => "miss",
+            Self::Shared => "shared",
+        }
+    }
 }
 
 /// Why a conversation has stopped speaking.
@@ -74,15 +93,15 @@ pub enum Heard {
     Nothing,
 }
 
-/// Waits for the next of `steps`, for `time` if there is one. An error if the client goes away, which `gone` tells.
+/// Waits for the next of `steps`, for `time` if there is one. An error if the client goes away: `gone` ends then.
 pub async fn hear(
     steps: &flume::Receiver<Step>,
     time: Option<Duration>,
-    gone: impl FnMut(&mut Context<'_>) -> Poll<()>,
+    gone: impl Future<Output = ()>,
 ) -> io::Result<Heard> {
     let step = async { Ok(steps.recv_async().await.map_or(Heard::Lost, Heard::Step)) };
     let gone = async {
-        poll_fn(gone).await;
+        gone.await;
         Err(io::ErrorKind::ConnectionAborted.into())
     };
     let over = async {

@@ -2,6 +2,7 @@
 
 use super::{
     freshness::Freshness,
+    job::Cache,
     resolve::{Ask, Found, Unresolved, resolve},
     version,
     view::{NEVER, with_view},
@@ -16,6 +17,8 @@ use heliostat_core::{
 };
 use std::{borrow::Cow, io};
 
+/// An answer from references is made for the request.
+pub const MADE: Cache = Cache::Miss;
 /// `# service=git-upload-pack` and a flush: what `git http-backend` puts before the advertisement of v0 and v1.
 const SERVICE: &[u8] = b"001e# service=git-upload-pack\n0000";
 
@@ -30,8 +33,8 @@ pub async fn advertise(exchange: &mut Exchange<'_>, path: RepositoryPath) -> io:
         Ok(found) => found,
         Err(unresolved) => return refuse(exchange, unresolved).await,
     };
-    let headers = headers(&found, "application/x-git-upload-pack-advertisement");
-    note(&mut exchange.record, &found);
+    let headers = headers(&found, Some(MADE), "application/x-git-upload-pack-advertisement");
+    note(&mut exchange.record, &found, Some(MADE));
     let mut answer = exchange.begin(200, &headers).await?;
     if version != Version::V2 {
         answer.push(SERVICE).await?;
@@ -66,22 +69,25 @@ pub async fn refuse(exchange: &mut Exchange<'_>, unresolved: Unresolved) -> io::
     exchange.respond(unresolved.response).await
 }
 
-/// The headers of an answer from a repository.
-pub fn headers(found: &Found, content_type: &'static str) -> Vec<(&'static str, Cow<'static, str>)> {
-    vec![
-        ("Content-Type", content_type.into()),
-        ("Heliostat-Cache", "miss".into()),
-        ("Heliostat-Freshness", found.freshness.header()),
-        ("Heliostat-Generation", generation(found).into()),
-    ]
+/// The headers of an answer from a repository. `cache` is left out where it is not known, or where there is nothing to know.
+pub fn headers(
+    found: &Found,
+    cache: Option<Cache>,
+    content_type: &'static str,
+) -> Vec<(&'static str, Cow<'static, str>)> {
+    let mut headers = vec![("Content-Type", content_type.into())];
+    headers.extend(cache.map(|cache| ("Heliostat-Cache", cache.word().into())));
+    headers.push(("Heliostat-Freshness", found.freshness.header()));
+    headers.push(("Heliostat-Generation", generation(found).into()));
+    headers
 }
 
 /// Puts what is answered from into the log.
-pub fn note(record: &mut Record, found: &Found) {
+pub fn note(record: &mut Record, found: &Found, cache: Option<Cache>) {
     record.repository = Some(found.path.to_string());
     record.freshness = Some(found.freshness.word());
     record.generation = Some(generation(found));
-    record.cache = Some("miss");
+    record.cache = cache.map(Cache::word);
     if matches!(found.freshness, Freshness::Stale(_)) {
         record.error = Some("the upstream did not answer".into());
     }

@@ -77,7 +77,7 @@ async fn planned(
 ) -> io::Result<Result<Arc<Plan>, Fault>> {
     let began = Instant::now();
     loop {
-        match hear(steps, Some(KEEP_ALIVE_INTERVAL), |cx| answer.poll_gone(cx)).await? {
+        match hear(steps, Some(KEEP_ALIVE_INTERVAL), answer.gone()).await? {
             Heard::Step(Step::Planned(plan)) => return Ok(plan),
             Heard::Step(_) | Heard::Lost => return Ok(Err(Fault::ours("internal error", "the worker is gone"))),
             Heard::Nothing if answer.shard().node.stage.is_over() => return Ok(Err(shutting_down())),

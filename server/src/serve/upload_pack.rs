@@ -1,8 +1,8 @@
 //! `POST {path}/git-upload-pack`: one stateless request, read whole, then answered from references or by a plan.
 
 use super::{
-    job::{End, Heard, Interest, Job, Spoken, Step, hear},
-    references::{self, headers, note},
+    job::{Cache, End, Heard, Interest, Job, Spoken, Step, hear},
+    references::{self, MADE, headers, note},
     resolve::{Ask, Found, resolve},
     stream, version,
 };
@@ -61,11 +61,12 @@ pub async fn answer(exchange: &mut Exchange<'_>, path: RepositoryPath) -> io::Re
         Ok(found) => found,
         Err(unresolved) => return references::refuse(exchange, unresolved).await,
     };
-    note(&mut exchange.record, &found);
     if session.needs_planning() != Some(false) {
+        note(&mut exchange.record, &found, None);
         return plan(exchange, session, found).await;
     }
-    let answer = exchange.begin(200, &headers(&found, RESULT)).await?;
+    note(&mut exchange.record, &found, Some(MADE));
+    let answer = exchange.begin(200, &headers(&found, Some(MADE), RESULT)).await?;
     references::speak(answer, session, &found).await
 }
 
@@ -88,14 +89,15 @@ async fn plan(exchange: &mut Exchange<'_>, session: Session, found: Found) -> io
     let post = &exchange.shard.post;
     post.send(owner(found.repository, post.shards()), Message::Plan(Box::new(job)));
     let silence = awake.as_ref().map(|_| KEEP_ALIVE_INTERVAL);
-    match (hear(&steps, silence, |cx| exchange.poll_gone(cx)).await?, awake) {
+    match (hear(&steps, silence, exchange.gone()).await?, awake) {
         (Heard::Step(Step::Spoken(spoken)), _) => {
             exchange.let_go_of_body();
-            let answer = exchange.begin(200, &headers(&found, RESULT)).await?;
+            let answer = exchange.begin(200, &headers(&found, spoken.cache, RESULT)).await?;
             speak(answer, *spoken, &steps, &found).await
         }
         (Heard::Nothing, Some(awake)) => {
-            let answer = exchange.begin(200, &headers(&found, RESULT)).await?;
+            // Nobody knows yet whose plan it will be. The log will tell.
+            let answer = exchange.begin(200, &headers(&found, None, RESULT)).await?;
             wait_in_line(answer, &awake, &steps, &found).await
         }
         (Heard::Step(Step::Refused), _) => {
@@ -120,7 +122,7 @@ async fn wait_in_line(
     let fault = loop {
         answer.push(awake).await?;
         answer.flush().await?;
-        match hear(steps, Some(KEEP_ALIVE_INTERVAL), |cx| answer.poll_gone(cx)).await? {
+        match hear(steps, Some(KEEP_ALIVE_INTERVAL), answer.gone()).await? {
             Heard::Step(Step::Spoken(spoken)) => {
                 answer.at_work(false);
                 answer.let_go_of_body();
@@ -147,7 +149,8 @@ async fn speak(
     steps: &flume::Receiver<Step>,
     found: &Found,
 ) -> io::Result<()> {
-    let Spoken { session, bytes, end } = spoken;
+    let Spoken { session, bytes, end, cache } = spoken;
+    answer.record().cache = cache.map(Cache::word);
     answer.record().session_id = session.client_session_id().map(str::to_owned);
     answer.push(&bytes).await?;
     match end {

@@ -5,7 +5,7 @@
 
 use super::{
     flights::SharedPlans,
-    job::{End, Job, Spoken, Step},
+    job::{Cache, End, Job, Spoken, Step},
     view::with_view,
 };
 use crate::shard::{
@@ -115,11 +115,16 @@ fn work(job: Job, tools: &Tools) {
             }
         }
     });
-    // Who is gone hears nothing.
-    let _ = steps.send(Step::Spoken(Box::new(Spoken { session, bytes, end })));
-    if let Some(order) = order {
-        let make = |order: &PackOrder, stop: &AtomicBool| plan(&snapshot, order, &tools.spool, stop);
-        tools.plans.deliver(&snapshot.objects, order, &client, &steps, make);
+    let speak = |cache: Option<Cache>| {
+        // Who is gone hears nothing.
+        let _ = steps.send(Step::Spoken(Box::new(Spoken { session, bytes, end, cache })));
+    };
+    match order {
+        Some(order) => {
+            let make = |order: &PackOrder, stop: &AtomicBool| plan(&snapshot, order, &tools.spool, stop);
+            tools.plans.deliver(&snapshot.objects, order, &client, &steps, |cache| speak(Some(cache)), make);
+        }
+        None => speak(None),
     }
 }
 

@@ -1,15 +1,17 @@
 //! The queue in front of the workers, full and waited in, by a real load: the workers are stopped where they are.
 
-use crate::support::{LS_REFS, Peer, Server, post, status};
+use crate::support::{LS_REFS, Peer, Server, noise, post, repository_with, status};
 use crate::threads::Stopped;
 use heliostat_core::limits::{KEEP_ALIVE_INTERVAL, PLAN_QUEUE_TIME, PLANS_WAITING_PER_REPOSITORY_MAX};
 use std::{
     fs::{self, File},
     io::Read,
+    net::Shutdown,
     process::{Child, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
+use tempfile::TempDir;
 
 /// Workers of a server with one shard: as many plans are at work, or on their way to work, at once.
 const WORKERS: usize = 2;
@@ -154,6 +156,82 @@ fn who_waits_is_kept_awake_and_not_for_ever() {
     server.lives_on();
 }
 
+/// Waits until so many requests are under way, that for the status among them.
+fn until_live(server: &Server, requests: usize) {
+    let began = Instant::now();
+    loop {
+        let text = server.exchange("GET /status HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        if text.contains(&format!("\"requests\":{requests}")) {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{text}");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+/// Who has ended its own side of the connection behind a whole request waits for the answer, and gets it. One that has gone
+/// altogether looks the same at first: an interim answer finds out.
+#[test]
+fn who_half_closes_is_answered_and_who_is_gone_is_not_waited_for() {
+    const INTERIM: &str = "HTTP/1.1 100 Continue\r\n\r\n";
+    let (server, tip) = server();
+    let request = fetch(&tip, &["no-progress"]);
+    let old = String::from_utf8(request.clone()).unwrap().replacen("HTTP/1.1", "HTTP/1.0", 1);
+    let stopped = Stopped::named(&server, "plan-");
+    let mut waiting = [request.clone(), old.into_bytes()].map(|request| {
+        let mut peer = server.peer();
+        peer.send(request);
+        peer.stream.shutdown(Shutdown::Write).unwrap();
+        peer
+    });
+    let mut gone = server.peer();
+    gone.send(request);
+    until_live(&server, 4);
+    assert_eq!(waiting[0].head(), INTERIM);
+    drop(gone);
+    until_live(&server, 3);
+    assert!(server.log().contains("the client went away"), "{}", server.log());
+
+    drop(stopped);
+    let [new, old] = waiting.each_mut().map(Peer::read_to_end);
+    assert!(is_whole(&new), "{new}");
+    assert!(status(&old) == 200 && old.contains("PACK") && !old.contains(INTERIM), "{old}");
+    server.lives_on();
+}
+
+/// Whoever is sent what was planned for another reads so, and so does the operator.
+#[test]
+fn a_shared_plan_is_told() {
+    let folder = TempDir::new().unwrap();
+    // More than the kernels hold for a client that does not read.
+    repository_with(&folder.path().join("upstream/team/app.git"), &noise(1, 24 << 20));
+    let server = Server::on(folder, &[], &[]);
+    assert!(server.clone("first").status().unwrap().success());
+    let tip = fs::read_to_string(server.folder.path().join("upstream/team/app.git/refs/heads/main")).unwrap();
+    let cache_of = |peer: &mut Peer, arguments: &[&str]| {
+        peer.send(fetch(tip.trim(), arguments));
+        let head = peer.head();
+        head.lines().find_map(|line| Some(line.strip_prefix("Heliostat-Cache: ")?.to_owned())).expect(&head)
+    };
+    let mut peers = [(); 4].map(|()| server.peer());
+    let [first, second, other, late] = peers.each_mut();
+    assert_eq!(cache_of(first, &["no-progress"]), "miss");
+    assert_eq!(cache_of(second, &["no-progress"]), "shared");
+    assert_eq!(cache_of(other, &["no-progress", "ofs-delta"]), "miss", "another order");
+    // Nothing is kept for later.
+    for _ in 0..2 {
+        first.read_to_end();
+        std::mem::swap(first, second);
+    }
+    assert_eq!(cache_of(late, &["no-progress"]), "miss");
+    late.read_to_end();
+    let began = Instant::now();
+    while server.log().matches("cache=\"shared\"").count() != 1 {
+        assert!(began.elapsed() < PATIENCE, "{}", server.log());
+        sleep(Duration::from_millis(5));
+    }
+}
+
 /// What may walk history, or is long to read, is a worker's: with all of them stopped a shard still answers the rest.
 #[test]
 fn what_takes_long_is_for_workers() {
@@ -171,16 +249,7 @@ fn what_takes_long_is_for_workers() {
         peer.send(request(body));
         peer
     });
-    let began = Instant::now();
-    loop {
-        // The status counts itself.
-        let text = server.exchange("GET /status HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
-        if text.contains("\"requests\":3") {
-            break;
-        }
-        assert!(began.elapsed() < PATIENCE, "{text}");
-        sleep(Duration::from_millis(5));
-    }
+    until_live(&server, 3);
     let text = server.exchange(request(std::str::from_utf8(LS_REFS).unwrap()));
     assert!(status(&text) == 200 && text.contains(&tip), "{text}");
     assert!(waiting.iter_mut().all(|peer| arrived(peer).is_none()), "answered without a worker");
