@@ -28,6 +28,7 @@ use heliostat_core::{
     protocol::Policy,
     store::{DataDirectory, Store},
 };
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
@@ -74,10 +75,19 @@ pub struct Serve {
     /// Which log lines to write, as in RUST_LOG (default: info)
     #[arg(long = "log", value_name = "FILTER", env = "HELIOSTAT_LOG")]
     log_filter: Option<String>,
+    /// End when this process does, which has started us: the demo's nodes do not outlive it
+    #[arg(long, hide = true, value_name = "PID")]
+    end_with: Option<i32>,
 }
 
 /// Runs until told to end.
 pub fn run(arguments: &Serve) -> ExitCode {
+    if let Some(parent) = arguments.end_with
+        && let Err(words) = end_with(parent)
+    {
+        complain(format_args!("heliostat: {words}"));
+        return ExitCode::FAILURE;
+    }
     let config = match configuration(arguments) {
         Ok(config) => Arc::new(config),
         Err(words) => return usage(&words),
@@ -107,6 +117,16 @@ pub fn run(arguments: &Serve) -> ExitCode {
     };
     logging.flush();
     code
+}
+
+/// SIGTERM when the process that has started us ends, however it does.
+fn end_with(parent: i32) -> Result<(), String> {
+    set_parent_process_death_signal(Some(Signal::TERM)).map_err(|error| format!("--end-with: {error}"))?;
+    // It may have ended before that.
+    if getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
+        return Err("the process that it was to end with has ended".into());
+    }
+    Ok(())
 }
 
 fn configuration(arguments: &Serve) -> Result<Config, Vec<String>> {

@@ -51,6 +51,7 @@ impl Client {
     /// A `git` that knows no configuration of this machine's user: no proxy, no rewritten address, no question.
     fn git(&self) -> Command {
         let mut command = Command::new("git");
+        super::without_settings(&mut command);
         command.env("HOME", &self.place).env("XDG_CONFIG_HOME", &self.place);
         command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_TERMINAL_PROMPT", "0").env("no_proxy", "127.0.0.1");
         command
@@ -62,6 +63,7 @@ fn fetch_ourselves(target: &Path, url: &str) -> Result<(), String> {
     let program = std::env::current_exe().map_err(|e| format!("this program's own file: {e}"))?;
     let (base, repository) = url.split_at(url.len() - super::REPOSITORY.len());
     let mut command = Command::new(program);
+    super::without_settings(&mut command);
     command.args(["sync", repository, "--upstream", base, "--mirror", "*", "--data"]).arg(target);
     run(&mut command)
 }

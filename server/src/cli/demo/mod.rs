@@ -12,13 +12,13 @@ use client::Client;
 use heliostat_testrepo::{Change, Repository, Spec};
 use node::Node;
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode},
     time::{Duration, Instant},
 };
 
@@ -49,8 +49,8 @@ pub fn run(arguments: &Demo) -> ExitCode {
 }
 
 fn tell(arguments: &Demo) -> Result<(), String> {
-    // From here on Ctrl-C comes as a value, so that the nodes are ended and the folder is removed.
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| format!("signals: {e}"))?;
+    // From here on Ctrl-C and a closed terminal come as values, so that the nodes are ended and the folder is removed.
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|e| format!("signals: {e}"))?;
     let place = Place::new(arguments.dir.as_deref())?;
     let client = Client::new(&place.path);
     say(format_args!("Heliostat demo, in {}\n", place.path.display()));
@@ -170,6 +170,17 @@ impl Drop for Place {
             && error.kind() != io::ErrorKind::NotFound
         {
             complain(format_args!("heliostat demo: {} could not be removed: {error}", self.path.display()));
+        }
+    }
+}
+
+/// What the operator has set for a real node or for a repository of their own must not reach the demo's processes
+/// (`HELIOSTAT_DATA`, `GIT_DIR`, `GIT_CONFIG_COUNT`, …). Where Git's programs lie is no such thing.
+fn without_settings(command: &mut Command) {
+    for (variable, _) in std::env::vars_os() {
+        let name = variable.to_string_lossy();
+        if name.starts_with("HELIOSTAT_") || (name.starts_with("GIT_") && name != "GIT_EXEC_PATH") {
+            command.env_remove(variable);
         }
     }
 }

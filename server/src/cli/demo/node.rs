@@ -1,10 +1,11 @@
 //! A `heliostat serve` of the demo: a process of its own, which is ended when the demo ends.
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use std::{
     cell::RefCell,
     fs::File,
-    io::{BufRead, BufReader, Seek},
+    io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -39,12 +40,9 @@ impl Node {
         let mut command = Command::new(program);
         command.arg("serve").args(arguments).arg("--data").arg(data);
         command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"]);
-        // What the operator has set for a real node must not reach the demo's.
-        for (variable, _) in std::env::vars_os() {
-            if variable.to_string_lossy().starts_with("HELIOSTAT_") {
-                command.env_remove(variable);
-            }
-        }
+        super::without_settings(&mut command);
+        // However the demo ends: a killed one can't end it.
+        command.arg("--end-with").arg(std::process::id().to_string());
         let child = command
             .stdin(Stdio::null())
             .stdout(output)
@@ -68,12 +66,13 @@ impl Node {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Err(format!("the {} did not listen within {START_TIME_MAX:?}", self.name))
+        let words = self.last_words();
+        Err(format!("the {} did not listen within {START_TIME_MAX:?}; its last words:\n{words}", self.name))
     }
 
     fn listening(&self) -> Option<(SocketAddr, SocketAddr)> {
         let lines = BufReader::new(File::open(&self.log).ok()?).lines().map_while(Result::ok);
-        lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(&line).ok()).find_map(|line| {
+        lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok()).find_map(|line| {
             let address = |key: &str| line.get(key)?.as_str()?.parse().ok();
             (line.get("message")? == "listening").then_some(())?;
             Some((address("http")?, address("admin")?))
@@ -86,15 +85,17 @@ impl Node {
         Some(format!("the {} ended ({status}); its last words:\n{}", self.name, self.last_words()))
     }
 
+    /// The end of its log as a person reads it.
     fn last_words(&self) -> String {
-        const BYTES: u64 = 2_000;
-        let read = || -> std::io::Result<String> {
-            let mut file = File::open(&self.log)?;
-            let length = file.metadata()?.len();
-            file.seek(std::io::SeekFrom::Start(length.saturating_sub(BYTES)))?;
-            std::io::read_to_string(file)
+        const LINES: usize = 10;
+        let log = match std::fs::read(&self.log) {
+            Ok(log) => log,
+            Err(error) => return error.to_string(),
         };
-        read().unwrap_or_else(|e| e.to_string())
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<_> = log.lines().collect();
+        let last = lines.iter().skip(lines.len().saturating_sub(LINES));
+        last.map(|line| format!("  {}", readable(line))).collect::<Vec<_>>().join("\n")
     }
 
     /// Asks it to drain and end, and waits.
@@ -124,4 +125,16 @@ impl Drop for Node {
         let _ = child.kill();
         let _ = child.wait();
     }
+}
+
+/// A line of the log without the marks that only programs read. What is no such line (before the log is open, mistakes are
+/// told plainly) is taken as it is.
+fn readable(line: &str) -> String {
+    let Ok(Value::Object(fields)) = serde_json::from_str(line) else { return line.to_owned() };
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut words: Vec<_> = ["level", "message"].iter().filter_map(|name| fields.get(*name)).map(text).collect();
+    let others =
+        fields.iter().filter(|(name, _)| !["level", "message", "target", "timestamp"].contains(&name.as_str()));
+    words.extend(others.map(|(name, value)| format!("{name}={}", text(value))));
+    words.join(" ")
 }
