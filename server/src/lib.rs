@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod holder;
 pub mod http;
 pub mod logging;
 pub mod lost_pages;

@@ -3,10 +3,14 @@
 use super::{StoreError, disk::Disk};
 use std::{
     fs::File,
-    io,
+    io::{self, Read},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+/// Bytes of a lock file that are looked at.
+const HOLDER_BYTES_MAX: u64 = 1 << 10;
 
 /// Made if need be, and locked until it is dropped. Nothing in it has been looked at: a process takes the lock before it
 /// does anything that others could see, and reads what lies here when it comes to that ([`super::Store::load`]).
@@ -39,5 +43,18 @@ impl DataDirectory {
             disk.sync_dir(data)?;
         }
         Ok(Self { repositories, disk, lock })
+    }
+
+    /// Writes into the lock file who holds it, for those who are refused. Not made durable: it is of this process.
+    pub fn sign(&self, holder: &str) -> io::Result<()> {
+        self.lock.set_len(0)?;
+        self.lock.write_all_at(holder.as_bytes(), 0)
+    }
+
+    /// What the last holder of `data`'s lock has signed with. Whether it is still held this does not say.
+    pub fn signature(data: &Path) -> io::Result<String> {
+        let mut text = String::new();
+        File::open(data.join("lock"))?.take(HOLDER_BYTES_MAX).read_to_string(&mut text)?;
+        Ok(text)
     }
 }

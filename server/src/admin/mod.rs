@@ -3,6 +3,7 @@
 //! Without a token in the configuration the port is bound to loopback only, and web pages of other sites are refused
 //! ([`cross_site`]); with one, all but `/status` asks for it.
 
+pub mod api;
 pub mod cross_site;
 pub mod status;
 pub mod sync;
@@ -35,6 +36,13 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> io::Result<()> {
                 return Box::pin(sync::answer(exchange, path)).await;
             }
             Response::method_not_allowed("POST")
+        }
+        (route @ (Route::Node | Route::Repositories | Route::Syncs), None) => {
+            exchange.record.operation = "admin";
+            if reading {
+                return Box::pin(api::answer(exchange, &route)).await;
+            }
+            Response::method_not_allowed("GET, HEAD")
         }
         _ => {
             exchange.record.operation = "none";

@@ -7,6 +7,7 @@
 use super::{complain, settings::Settings, usage};
 use crate::{
     config::{Config, Overrides},
+    holder::{Holder, Kind},
     http::admission::Admission,
     logging::{self, Format, Logging},
     serve::{
@@ -26,7 +27,7 @@ use crate::{
 use heliostat_core::{
     limits::DRAIN_TIME,
     protocol::Policy,
-    store::{DataDirectory, Store},
+    store::{DataDirectory, Store, StoreError},
 };
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use signal_hook::{
@@ -38,6 +39,7 @@ use std::{
     hash::BuildHasher as _,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     process::ExitCode,
     sync::Arc,
     thread,
@@ -180,8 +182,14 @@ impl Server {
         // First of all, so that a signal during a long start ends it in order.
         watch_signals(sender.clone())?;
         // Before anything that others can see: a second process on the same data is told so and touches nothing.
-        let data = DataDirectory::lock(&config.node.data)
-            .map_err(|error| format!("the data directory {}: {error}", config.node.data.display()))?;
+        let data = DataDirectory::lock(&config.node.data).map_err(|error| match error {
+            StoreError::InUse => held(&config.node.data),
+            error => format!("the data directory {}: {error}", config.node.data.display()),
+        })?;
+        let holder = Holder::this(Kind::Node);
+        holder
+            .sign(&data)
+            .map_err(|error| format!("the lock of the data directory {}: {error}", config.node.data.display()))?;
         let cores = placement::cores();
         let shards = shards(&config);
         let bind = |address: SocketAddr, count| {
@@ -203,7 +211,7 @@ impl Server {
         };
         let workers = Workers::start(shards.max(2), &tools).map_err(|error| format!("starting threads: {error}"))?;
         let admission = Admission::new(preflight::descriptors_max());
-        let node = Arc::new(Node::new(config.clone(), admission, workers, policy));
+        let node = Arc::new(Node::new(config.clone(), holder, admission, workers, policy));
         load(node.clone(), data, sender.clone())?;
 
         let mut stops = Vec::new();
@@ -334,6 +342,12 @@ impl Server {
         tracing::info!(seconds = began.elapsed().as_secs_f32(), "drained");
         code
     }
+}
+
+/// That another process has the lock, and which.
+fn held(data: &Path) -> String {
+    let other = Holder::of(data).map(|holder| format!(": {holder}")).unwrap_or_default();
+    format!("the data directory {}: {}{other}", data.display(), StoreError::InUse)
 }
 
 /// Loads the store on a thread of its own, so that `/status` can say so meanwhile. Started before the shards, whose pins

@@ -1,6 +1,6 @@
 //! What `serve` and `sync` are told alike: the configuration file, and the flags that override it.
 
-use crate::config::{Config, Overrides};
+use crate::config::{Beside, Config, Mistake, Overrides};
 use std::path::PathBuf;
 
 /// The flags that a node and a synchronisation without one have in common.
@@ -29,6 +29,17 @@ pub struct Settings {
 impl Settings {
     /// The configuration with `others` and these flags laid over it; every mistake in it, a line each.
     pub fn load(&self, others: Overrides) -> Result<Config, Vec<String>> {
+        let (text, overrides) = self.read(others)?;
+        Config::load(&text, &overrides).map_err(|mistakes| in_words(&mistakes))
+    }
+
+    /// The same for a process that may find a node.
+    pub fn load_beside(&self, others: Overrides) -> Result<Beside, Vec<String>> {
+        let (text, overrides) = self.read(others)?;
+        Config::load_beside(&text, &overrides).map_err(|mistakes| in_words(&mistakes))
+    }
+
+    fn read(&self, others: Overrides) -> Result<(String, Overrides), Vec<String>> {
         let text = match &self.config {
             Some(file) => {
                 std::fs::read_to_string(file).map_err(|error| vec![format!("{}: {error}", file.display())])?
@@ -44,6 +55,11 @@ impl Settings {
             mirrors,
             ..others
         };
-        Config::load(&text, &overrides).map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+        Ok((text, overrides))
     }
+}
+
+/// Mistakes, a line each.
+pub(super) fn in_words(mistakes: &[Mistake]) -> Vec<String> {
+    mistakes.iter().map(ToString::to_string).collect()
 }

@@ -4,27 +4,24 @@
 //! the command was called.
 
 mod node;
+mod place;
 mod progress;
 
 use super::{complain, say, settings::Settings, usage};
 use crate::{
-    config::{Config, Overrides},
+    config::{Beside, Config, Overrides},
     sync::{Confirmed, Seed, Syncs, seed},
     upstream::{Context, Phase},
 };
 use futures_lite::future::block_on;
 use heliostat_core::{
     RepositoryPath,
-    store::{Snapshot, Store, StoreError},
+    store::{Snapshot, Store},
 };
+use node::{Client, Identity};
+use place::{Place, Refusal};
 use progress::Display;
-use std::{
-    io,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 /// What the threads of synchronisation get to end.
 const END_TIME: Duration = Duration::from_secs(5);
@@ -50,37 +47,38 @@ type Outcome = Result<String, String>;
 
 /// Runs to the end.
 pub fn run(arguments: &Sync) -> ExitCode {
-    let config = match configuration(arguments) {
-        Ok(config) => Arc::new(config),
+    let asked = match configuration(arguments) {
+        Ok(asked) => asked,
         Err(words) => return usage(&words),
     };
     let context = Context { stop: Arc::default(), progress: Arc::default() };
     let seed = match (&arguments.from, arguments.repositories.as_slice()) {
         (None, _) => None,
         // Before anything else: what is wrong with it is neither the node's nor the upstream's fault.
-        (Some(source), [path]) => match Seed::open(source, &config.node.data, &context) {
+        (Some(source), [path]) => match Seed::open(source, &asked.node.data, &context) {
             Ok(seed) => Some((path, seed)),
             Err(error) => return usage(&[format!("--from: {error}")]),
         },
         (Some(_), _) => return usage(&["--from seeds one repository: name it".into()]),
     };
-    match Store::open(&config.node.data, config.store.retention()) {
-        Ok(store) => match seed {
+    match Place::find(&asked) {
+        Ok(Place::Beside(client, identity)) => beside_a_node(arguments, &client, &identity),
+        Ok(Place::Alone(config, store)) => match seed {
             Some((path, seed)) => conclude([(path.clone(), seeded(&config, &store, path, seed, &context))]),
-            None => alone(arguments, &config, Arc::new(store)),
+            None => alone(arguments, &config, store),
         },
-        Err(StoreError::InUse) => beside_a_node(arguments, &config),
-        Err(error) => {
-            complain(format_args!("heliostat: the data directory {}: {error}", config.node.data.display()));
+        Err(Refusal::Usage(words)) => usage(&words),
+        Err(Refusal::Failed(words)) => {
+            complain(format_args!("heliostat: {words}"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn configuration(arguments: &Sync) -> Result<Config, Vec<String>> {
+fn configuration(arguments: &Sync) -> Result<Beside, Vec<String>> {
     // Who names repositories on the command line has said what to mirror.
     let named = arguments.settings.config.is_none().then(|| arguments.repositories.iter().map(ToString::to_string));
-    arguments.settings.load(Overrides {
+    arguments.settings.load_beside(Overrides {
         mirrors: named.into_iter().flatten().collect(),
         not_built: if arguments.accept_mass_change { vec!["--accept-mass-change"] } else { Vec::new() },
         ..Overrides::default()
@@ -93,12 +91,16 @@ fn alone(arguments: &Sync, config: &Arc<Config>, store: Arc<Store>) -> ExitCode 
         Ok(started) => started,
         Err(error) => return usage(&[error]),
     };
+    let mut unlisted = None;
     let paths = if arguments.repositories.is_empty() {
-        match syncs.repositories() {
-            Ok(paths) => paths.into_iter().collect(),
-            Err(error) => {
-                complain(format_args!("heliostat: {error}"));
+        match block_on(syncs.repositories()) {
+            Ok(found) => {
+                unlisted = found.error.map(|error| error.to_string());
+                found.paths.into_iter().collect()
+            }
+            Err(_) => {
                 threads.stop(END_TIME);
+                complain(format_args!("heliostat: interrupted"));
                 return ExitCode::FAILURE;
             }
         }
@@ -120,7 +122,14 @@ fn alone(arguments: &Sync, config: &Arc<Config>, store: Arc<Store>) -> ExitCode 
     let outcomes: Vec<_> = outcomes.collect();
     display.end();
     threads.stop(END_TIME);
-    conclude(outcomes)
+    listed(unlisted, conclude(outcomes))
+}
+
+/// With the word that the upstream's list could not be read, if so: what it would have named is not brought up to date.
+fn listed(unlisted: Option<String>, code: ExitCode) -> ExitCode {
+    let Some(words) = unlisted else { return code };
+    complain(format_args!("heliostat: the upstream's repositories could not be listed: {words}"));
+    ExitCode::FAILURE
 }
 
 fn seeded(config: &Config, store: &Store, path: &RepositoryPath, from: Seed, context: &Context) -> Outcome {
@@ -150,50 +159,29 @@ fn described(snapshot: &Snapshot) -> String {
     format!("current, generation {}, {} references", snapshot.generation.n, snapshot.refs.len())
 }
 
-/// A node runs on the data directory: it is asked to do the work.
-fn beside_a_node(arguments: &Sync, config: &Config) -> ExitCode {
-    let address = config.admin.listen;
+/// A node runs: it is asked to do the work, of which its own configuration says what there is.
+fn beside_a_node(arguments: &Sync, client: &Client, identity: &Identity) -> ExitCode {
     if arguments.from.is_some() {
-        complain(format_args!(
-            "heliostat: a node runs on {}: stop it to seed a repository from disk",
-            config.node.data.display()
-        ));
+        let data = &identity.data;
+        complain(format_args!("heliostat: a node runs on {data}: stop it to seed a repository from disk"));
         return ExitCode::FAILURE;
     }
-    let repositories = if arguments.repositories.is_empty() {
-        match known(&config.node.data) {
-            Ok(paths) => paths,
-            Err(error) => {
-                complain(format_args!("heliostat: {}: {error}", config.node.data.display()));
+    let display = Display::waiting(&format!("the node at {} is at work", client.address()));
+    let (paths, unlisted) = match arguments.repositories.as_slice() {
+        [] => match client.repositories() {
+            Ok(found) => found,
+            Err(words) => {
+                display.end();
+                complain(format_args!("heliostat: {words}"));
                 return ExitCode::FAILURE;
             }
-        }
-    } else {
-        arguments.repositories.clone()
+        },
+        named => (named.to_vec(), None),
     };
-    let display = Display::waiting(&format!("the node at {address} is at work"));
-    let ask = |path: RepositoryPath| {
-        let outcome = node::sync(address, config.admin.token.as_deref(), &path);
-        (path, outcome)
-    };
-    let outcomes: Vec<_> = repositories.into_iter().map(ask).collect();
+    let ask = |path: RepositoryPath| (client.sync(&path), path);
+    let outcomes: Vec<_> = paths.into_iter().map(ask).map(|(outcome, path)| (path, outcome)).collect();
     display.end();
-    conclude(outcomes)
-}
-
-/// The repositories of a data directory that another process holds, by the `path` file that each has.
-fn known(data: &Path) -> io::Result<Vec<RepositoryPath>> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(data.join("repositories"))? {
-        // One that is being made or removed has none.
-        if let Ok(path) = std::fs::read(entry?.path().join("path"))
-            && let Ok(path) = RepositoryPath::new(path.trim_ascii_end())
-        {
-            paths.push(path);
-        }
-    }
-    paths.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-    Ok(paths)
+    listed(unlisted, conclude(outcomes))
 }
 
 /// Prints what came of each.

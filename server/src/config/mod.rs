@@ -34,6 +34,22 @@ pub struct Config {
     pub store: Store,
 }
 
+/// What a process beside a running node needs to know: where that node is. The node has a configuration of its own, so
+/// that no upstream need be given here.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    /// `[node]`.
+    pub node: Node,
+    /// Whether the data directory was given, by a flag, the environment or the file.
+    pub data_is_said: bool,
+    /// `[admin]`.
+    pub admin: Admin,
+    /// `[upstream]`, if one was given.
+    pub upstream: Option<Upstream>,
+    /// All that holds where no node runs; or what is missing for that.
+    pub config: Result<Config, Vec<Mistake>>,
+}
+
 /// `[node]`.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -172,12 +188,25 @@ impl Config {
     pub fn load(text: &str, overrides: &Overrides) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Vec::new();
         let file = file::read(text, &mut mistakes);
-        let config = settle::settle(file, overrides, &mut mistakes);
+        let settled = settle::settle(file, overrides, &mut mistakes);
         mistakes.sort();
-        match config {
+        match settled.config {
             Some(config) if mistakes.is_empty() => Ok(config),
             _ => Err(mistakes),
         }
+    }
+
+    /// The same for a process that may find a node: what is only missing is no mistake yet.
+    pub fn load_beside(text: &str, overrides: &Overrides) -> Result<Beside, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let file = file::read(text, &mut mistakes);
+        let settled = settle::settle(file, overrides, &mut mistakes);
+        if mistakes.iter().any(|mistake| mistake.origin != Origin::Nowhere) {
+            mistakes.sort();
+            return Err(mistakes);
+        }
+        let config = settled.config.filter(|_| mistakes.is_empty()).ok_or(mistakes);
+        Ok(Beside { config, ..settled.beside })
     }
 
     /// The first rule that mirrors `path` (`team/app.git`), if one does. At an upstream of kind git `team/app` and
@@ -204,6 +233,15 @@ impl Config {
         })
         .into_iter()
         .collect()
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Git { url, .. } => f.write_str(url),
+            Self::Directory(folder) => write!(f, "{}", crate::holder::canonical(folder).display()),
+        }
     }
 }
 

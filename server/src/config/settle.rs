@@ -1,7 +1,7 @@
 //! From what was written to what holds: defaults, overrides, and the checks that look at several settings at once.
 
 use super::{
-    Admin, Config, Http, Mirror, Mistake, Node, Origin, Overrides, Pattern, Store, Sync, Upstream,
+    Admin, Beside, Config, Http, Mirror, Mistake, Node, Origin, Overrides, Pattern, Store, Sync, Upstream,
     file::{File, Raw, Section, Setting},
     parse_duration,
 };
@@ -22,6 +22,14 @@ const CONCURRENCY_DEFAULT: usize = 4;
 const CONCURRENCY_MAX: usize = 256;
 const CORES_MAX: usize = 1_024;
 const TOKEN_BYTES_MIN: usize = 16;
+
+/// What holds, with and without an upstream.
+pub(super) struct Settled {
+    /// Its `config` is still to be filled in.
+    pub(super) beside: Beside,
+    /// `None` if there is no usable upstream.
+    pub(super) config: Option<Config>,
+}
 
 /// Takes settings out of one section, and notes what is wrong with them.
 struct Taker<'a> {
@@ -114,13 +122,14 @@ impl Taker<'_> {
     }
 }
 
-/// Puts file and overrides together. `None` if there is no usable upstream.
-pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mistake>) -> Option<Config> {
+/// Puts file and overrides together.
+pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mistake>) -> Settled {
     mistakes.extend(flags.not_built.iter().map(|flag| Mistake::new(Origin::Flag(flag), "not built yet")));
     let mut section = |name: &str| file.sections.remove(name).unwrap_or_default();
     let (node, http, admin, upstream, sync, store) =
         (section("node"), section("http"), section("admin"), section("upstream"), section("sync"), section("store"));
 
+    let data_is_said = flags.data.is_some() || node.contains_key("data");
     let node = settle_node(Taker { section: node, mistakes }, flags);
 
     let mut http = Taker { section: http, mistakes };
@@ -143,7 +152,15 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
     };
 
     let mirrors = settle_mirrors(file.mirrors, flags, upstream.as_ref(), mistakes);
-    Some(Config { node, http: Http { listen }, admin, upstream: upstream?, mirrors, sync, store })
+    let beside = Beside {
+        node: node.clone(),
+        data_is_said,
+        admin: admin.clone(),
+        upstream: upstream.clone(),
+        config: Err(Vec::new()),
+    };
+    let config = upstream.map(|upstream| Config { node, http: Http { listen }, admin, upstream, mirrors, sync, store });
+    Settled { beside, config }
 }
 
 fn settle_node(mut node: Taker<'_>, flags: &Overrides) -> Node {

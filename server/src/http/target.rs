@@ -34,6 +34,12 @@ pub enum Route {
     File,
     /// Admin port: `POST /api/v1/repositories/{path}/sync`.
     Sync(RepositoryPath),
+    /// Admin port: `GET /api/v1/node`.
+    Node,
+    /// Admin port: `GET /api/v1/repositories`.
+    Repositories,
+    /// Admin port: `GET /api/v1/syncs`.
+    Syncs,
     /// Nothing that exists here.
     Unknown,
 }
@@ -69,8 +75,12 @@ pub fn route(target: &str) -> Route {
 /// The admin port's route for `target`.
 pub fn admin_route(target: &str) -> Route {
     let path = target.split_once('?').map_or(target, |(path, _)| path);
-    if path == "/status" {
-        return Route::Status;
+    match path {
+        "/status" => return Route::Status,
+        "/api/v1/node" => return Route::Node,
+        "/api/v1/repositories" => return Route::Repositories,
+        "/api/v1/syncs" => return Route::Syncs,
+        _ => {}
     }
     path.strip_prefix("/api/v1/repositories/")
         .and_then(|rest| rest.strip_suffix("/sync"))
@@ -221,6 +231,9 @@ mod tests {
     #[test]
     fn admin_routes() {
         assert_eq!(admin_route("/status"), Route::Status);
+        assert_eq!(admin_route("/api/v1/node"), Route::Node);
+        assert_eq!(admin_route("/api/v1/repositories"), Route::Repositories);
+        assert_eq!(admin_route("/api/v1/syncs"), Route::Syncs);
         assert_eq!(admin_route("/api/v1/repositories/team/a%20b.git/sync"), Route::Sync(path("team/a b.git")));
         for unknown in [
             "/api/v1/repositories//sync",

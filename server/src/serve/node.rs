@@ -1,7 +1,7 @@
 //! What all shards share: configuration, the mirrored repositories, the counters, the workers.
 
 use super::workers::Workers;
-use crate::{config::Config, http::admission::Admission, shard::drain::Stage, sync::Syncs};
+use crate::{config::Config, holder::Holder, http::admission::Admission, shard::drain::Stage, sync::Syncs};
 use heliostat_core::{RepositoryPath, protocol::Policy, store::Store};
 use std::{
     sync::{
@@ -15,6 +15,8 @@ use std::{
 pub struct Node {
     /// What the operator asked for.
     pub config: Arc<Config>,
+    /// This process, as it has signed the data directory.
+    pub holder: Holder,
     /// Where the node stands.
     pub stage: Stage,
     /// Who may connect.
@@ -41,9 +43,16 @@ pub struct Mirrors {
 
 impl Node {
     /// A node that does not serve yet.
-    pub fn new(config: Arc<Config>, admission: Admission, workers: Workers, policy: Arc<Policy>) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        holder: Holder,
+        admission: Admission,
+        workers: Workers,
+        policy: Arc<Policy>,
+    ) -> Self {
         Self {
             config,
+            holder,
             stage: Stage::default(),
             admission: Arc::new(admission),
             workers,

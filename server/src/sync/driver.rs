@@ -1,7 +1,7 @@
 //! The thread that owns the schedule: events in, effects out.
 
 use super::{
-    Confirmed, Shared, job, pool,
+    Confirmed, Repositories, Shared, job, pool,
     tidy::{self, Chore},
 };
 use crate::upstream::{Asked, Context, Progress, UpstreamError};
@@ -32,6 +32,8 @@ const RETRY: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::fr
 pub(super) enum Event {
     /// Somebody wants to know.
     Confirm { path: RepositoryPath, reply: oneshot::Sender<Confirmed> },
+    /// Somebody wants to know what there is.
+    List { reply: oneshot::Sender<Repositories> },
     /// The upstream told its references.
     Asked { path: RepositoryPath, asked: Box<dyn Asked>, progress: Arc<Progress> },
     /// A question or a fetch ended.
@@ -150,6 +152,12 @@ impl Driver {
                 self.last_ticket += 1;
                 self.waiting.insert(self.last_ticket, reply);
                 self.schedule.ask(now, &path.as_str().into(), self.last_ticket);
+            }
+            Event::List { reply } => {
+                let shared = self.shared.clone();
+                let job = move || drop(reply.send(shared.repositories()));
+                // Without threads the reply is dropped, and the receiver learns that nobody will answer.
+                let _ = self.askers.send(Box::new(job));
             }
             Event::Asked { path, asked, progress } => self.compare(now, &path.as_str().into(), asked, progress),
             Event::Finished { path, verdict } => self.finish(now, &path.as_str().into(), verdict),

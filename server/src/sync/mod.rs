@@ -69,6 +69,14 @@ pub struct Syncs {
     shared: Arc<Shared>,
 }
 
+/// All repositories that are mirrored here, and those that the upstream lists and a rule mirrors.
+pub struct Repositories {
+    /// Their paths.
+    pub paths: BTreeSet<RepositoryPath>,
+    /// Why the upstream did not list its own: only those that are here are in `paths` then.
+    pub error: Option<UpstreamError>,
+}
+
 /// A sync that is under way.
 #[derive(Clone)]
 pub struct Activity {
@@ -155,17 +163,12 @@ impl Syncs {
         self.shared.list_was_tried.load(Relaxed)
     }
 
-    /// All repositories that are mirrored here, and those that the upstream lists and a rule mirrors. Asks the upstream,
-    /// on the calling thread.
-    pub fn repositories(&self) -> Result<BTreeSet<RepositoryPath>, UpstreamError> {
-        let shared = &self.shared;
-        let context = Context { stop: shared.stop.clone(), progress: Arc::default() };
-        let listed = shared.upstream.list(&context)?.unwrap_or_default();
-        let here = shared.store.all();
-        let here = here.iter().filter_map(|repository| repository.path().parse().ok());
-        let ruled = |path: &RepositoryPath| shared.config.rule(path.as_str()).is_some();
-        let all = listed.into_iter().chain(here).filter(ruled);
-        Ok(all.map(|path| shared.scheduled_as(path)).collect())
+    /// What there is to mirror. Asks the upstream, on a thread of ours. The sender never blocks.
+    pub fn repositories(&self) -> oneshot::Receiver<Repositories> {
+        let (reply, receiver) = oneshot::channel();
+        // As in `confirm`.
+        let _ = self.events.send(driver::Event::List { reply });
+        receiver
     }
 
     /// The syncs that are under way, in order of their paths.
@@ -216,6 +219,20 @@ impl Shared {
     /// The one path for both spellings of what a client calls `path`.
     fn canonical(&self, path: &RepositoryPath) -> RepositoryPath {
         self.upstream.canonical(path, &|path| self.store.find(path.as_str()).is_some())
+    }
+
+    /// What there is to mirror. Asks the upstream.
+    fn repositories(&self) -> Repositories {
+        let context = Context { stop: self.stop.clone(), progress: Arc::default() };
+        let (listed, error) = match self.upstream.list(&context) {
+            Ok(listed) => (listed.unwrap_or_default(), None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let here = self.store.all();
+        let here = here.iter().filter_map(|repository| repository.path().parse().ok());
+        let ruled = |path: &RepositoryPath| self.config.rule(path.as_str()).is_some();
+        let all = listed.into_iter().chain(here).filter(ruled);
+        Repositories { paths: all.map(|path| self.scheduled_as(path)).collect(), error }
     }
 
     /// The mirrored repository that the schedule knows as `path`.

@@ -1,10 +1,11 @@
 //! The running node's admin API, from its client's side: one request, one JSON answer.
 
 use super::Outcome;
-use crate::upstream::transport::Head;
+use crate::{config::Admin, upstream::transport::Head};
 use heliostat_core::RepositoryPath;
 use serde_json::Value;
 use std::{
+    fmt,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     time::Duration,
@@ -13,45 +14,133 @@ use std::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The node waits an hour for a sync at most.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3700);
-/// Bytes of an answer. The node's are a few hundred.
-const ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// What needs no upstream is answered at once, if it is a node that listens there.
+const WORD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of an answer: a list of a few hundred thousand repositories.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// What a caller hears who has no token, or a wrong one.
+const TOKEN_WANTED: &str = "the node wants its admin token: give the node's configuration with --config";
 
-/// Asks the node at `address` to sync `path`, and waits for the end.
-pub(super) fn sync(address: SocketAddr, token: Option<&str>, path: &RepositoryPath) -> Outcome {
-    let answer = request(address, token, &format!("/api/v1/repositories/{}/sync", path.to_url_path()));
-    let (status, body) = answer.map_err(|error| {
-        format!("a node runs on the data directory, but its admin API at {address} does not answer: {error}")
-    })?;
-    let document: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let field = |name: &str| document.get(name).and_then(Value::as_str).map(str::to_owned);
-    match status {
-        200 => {
-            let number = |name: &str| document.get(name).and_then(Value::as_u64).unwrap_or_default();
-            Ok(format!("current, generation {}, {} references", number("generation"), number("refs")))
+/// Where a node is asked.
+#[derive(Clone)]
+pub(super) struct Client {
+    address: SocketAddr,
+    token: Option<String>,
+}
+
+/// What a node tells of itself.
+#[derive(Debug)]
+pub(super) struct Identity {
+    /// This run of it.
+    pub(super) instance: String,
+    /// Its data directory, as it sees it.
+    pub(super) data: String,
+    /// Its upstream.
+    pub(super) upstream: String,
+}
+
+/// Why no node has told who it is.
+pub(super) enum Unidentified {
+    /// It wants a token.
+    Token,
+    /// Nothing answers, or something that is no node.
+    Absent(io::Error),
+}
+
+impl Client {
+    pub(super) fn new(admin: &Admin) -> Self {
+        Self { address: admin.listen, token: admin.token.clone() }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Who listens at the address.
+    pub(super) fn identify(&self) -> Result<Identity, Unidentified> {
+        let (status, body) = self.request("GET", "/api/v1/node", WORD_TIMEOUT).map_err(Unidentified::Absent)?;
+        let document: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let text = |name: &str| document.get(name).and_then(Value::as_str).map(str::to_owned);
+        match (status, text("instance"), text("data"), text("upstream")) {
+            (200, Some(instance), Some(data), Some(upstream)) => Ok(Identity { instance, data, upstream }),
+            // Anybody may answer 401; these are a node's words.
+            (401, ..) if body.starts_with(b"the admin token is needed") => Err(Unidentified::Token),
+            _ => {
+                Err(Unidentified::Absent(io::Error::other(format!("what listens there is no node (status {status})"))))
+            }
         }
-        401 => Err("the node wants its admin token: give the node's configuration with --config".into()),
-        404 => Err("not found: the upstream has no such repository, or no rule mirrors it".into()),
-        status => {
-            let words = field("error").or_else(|| field("outcome"));
-            Err(words.unwrap_or_else(|| format!("the node answers with status {status}")))
+    }
+
+    /// What there is to mirror, and why that may not be all.
+    pub(super) fn repositories(&self) -> Result<(Vec<RepositoryPath>, Option<String>), String> {
+        let (status, body) =
+            self.request("GET", "/api/v1/repositories", ANSWER_TIMEOUT).map_err(|e| self.silent(&e))?;
+        let document: Value = serde_json::from_slice(&body).unwrap_or_default();
+        match (status, document.get("repositories").and_then(Value::as_array)) {
+            (200, Some(paths)) => {
+                let paths = paths.iter().filter_map(|path| path.as_str()?.parse().ok()).collect();
+                let error = document.get("error").and_then(Value::as_str).map(str::to_owned);
+                Ok((paths, error))
+            }
+            _ => Err(format!(
+                "the node at {} does not say which repositories there are: status {status} {}",
+                self.address,
+                String::from_utf8_lossy(&body).trim_end()
+            )),
+        }
+    }
+
+    /// Asks the node to sync `path`, and waits for the end.
+    pub(super) fn sync(&self, path: &RepositoryPath) -> Outcome {
+        let target = format!("/api/v1/repositories/{}/sync", path.to_url_path());
+        let (status, body) = self.request("POST", &target, ANSWER_TIMEOUT).map_err(|error| self.silent(&error))?;
+        let document: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let field = |name: &str| document.get(name).and_then(Value::as_str).map(str::to_owned);
+        match status {
+            200 => {
+                let number = |name: &str| document.get(name).and_then(Value::as_u64).unwrap_or_default();
+                Ok(format!("current, generation {}, {} references", number("generation"), number("refs")))
+            }
+            401 => Err(TOKEN_WANTED.into()),
+            404 => Err("not found: the upstream has no such repository, or no rule mirrors it".into()),
+            status => {
+                let words = field("error").or_else(|| field("outcome"));
+                Err(words.unwrap_or_else(|| format!("the node answers with status {status}")))
+            }
+        }
+    }
+
+    fn silent(&self, error: &io::Error) -> String {
+        format!("the admin API of the node at {} does not answer: {error}", self.address)
+    }
+
+    fn request(&self, method: &str, target: &str, patience: Duration) -> io::Result<(u16, Vec<u8>)> {
+        let mut socket = TcpStream::connect_timeout(&reachable(self.address), CONNECT_TIMEOUT)?;
+        socket.set_read_timeout(Some(patience))?;
+        socket.set_write_timeout(Some(CONNECT_TIMEOUT))?;
+        let token = self.token.iter().map(|token| format!("Authorization: Bearer {token}\r\n")).collect::<String>();
+        // A node without a token answers to a loopback address only; what this one is configured as may be all of them.
+        let host = reachable(self.address);
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {host}\r\n{token}Content-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        socket.write_all(request.as_bytes())?;
+        let mut answer = Vec::new();
+        socket.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+        match Head::parse(&answer) {
+            Ok(Some((head, length))) => Ok((head.status, answer.split_off(length))),
+            Ok(None) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) => Err(io::Error::other(error)),
         }
     }
 }
 
-fn request(address: SocketAddr, token: Option<&str>, target: &str) -> io::Result<(u16, Vec<u8>)> {
-    let mut socket = TcpStream::connect_timeout(&reachable(address), CONNECT_TIMEOUT)?;
-    socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    socket.set_write_timeout(Some(CONNECT_TIMEOUT))?;
-    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-    let request =
-        format!("POST {target} HTTP/1.1\r\nHost: {address}\r\n{token}Content-Length: 0\r\nConnection: close\r\n\r\n");
-    socket.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    socket.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
-    match Head::parse(&answer) {
-        Ok(Some((head, length))) => Ok((head.status, answer.split_off(length))),
-        Ok(None) => Err(io::ErrorKind::UnexpectedEof.into()),
-        Err(error) => Err(io::Error::other(error)),
+impl fmt::Display for Unidentified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token => f.write_str(TOKEN_WANTED),
+            Self::Absent(error) => error.fmt(f),
+        }
     }
 }
 

@@ -60,6 +60,15 @@ impl Heliostat {
         self.port
     }
 
+    pub fn id(&self) -> u32 {
+        self.process().id()
+    }
+
+    /// Where its admin port is.
+    pub fn admin_address(&self) -> String {
+        format!("127.0.0.1:{}", self.admin_port)
+    }
+
     pub fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
