@@ -4,8 +4,13 @@
 //!
 //! Times are a [`Duration`] since any origin that the caller chose, the same for all calls. Nothing of it is on disk.
 
+use crate::fault::Fault;
+use arc_swap::ArcSwapOption;
 use std::{
-    sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -14,7 +19,8 @@ use std::{
 pub struct Standing {
     /// Milliseconds of the last confirmation and one more; 0: none yet.
     confirmed: AtomicU64,
-    silent: AtomicBool,
+    /// Why the last question was in vain, if it was.
+    doubt: ArcSwapOption<Fault>,
     /// The status of HTTP that says it; 0: not refused.
     refusal: AtomicU16,
     moving: AtomicBool,
@@ -30,9 +36,9 @@ pub struct Stale {
 /// The upstream's last word on the repository was that nobody gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no such repository (404, 410, or not in the folder).
+    /// There is no such repository (404, or not in the folder).
     Missing,
-    /// It wants credentials or refuses: 401 or 403.
+    /// It wants credentials or refuses, 401 or 403, or says that the repository is gone for good, 410.
     Denied(u16),
 }
 
@@ -44,14 +50,19 @@ impl Standing {
     pub fn confirmed(&self, now: Duration) {
         let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX - 1);
         self.confirmed.store(millis + 1, Relaxed);
-        self.silent.store(false, Relaxed);
+        self.doubt.store(None);
         self.moving.store(false, Relaxed);
         self.refusal.store(0, Relaxed);
     }
 
-    /// The upstream was asked and what it has now could not be found out or brought here.
-    pub fn unanswered(&self) {
-        self.silent.store(true, Relaxed);
+    /// The upstream was asked, and `why` what it has now could not be found out or brought here.
+    pub fn unanswered(&self, why: &Arc<Fault>) {
+        self.doubt.store(Some(why.clone()));
+    }
+
+    /// Why what is here may be old.
+    pub fn doubt(&self) -> Option<Arc<Fault>> {
+        self.doubt.load_full()
     }
 
     /// The upstream shows the repository, and it has other references than what is here: that is old.
@@ -76,7 +87,7 @@ impl Standing {
 
     /// Whether the last question was in vain.
     pub fn stale(&self, now: Duration) -> Option<Stale> {
-        self.silent.load(Relaxed).then(|| Stale { age: self.age(now) })
+        self.doubt.load().is_some().then(|| Stale { age: self.age(now) })
     }
 
     /// Whether the upstream refuses the repository.
@@ -104,20 +115,24 @@ impl Standing {
 mod tests {
     use super::*;
 
+    fn fault() -> Arc<Fault> {
+        Arc::new(Fault::upstream("away", "away"))
+    }
+
     #[test]
     fn stale_is_what_was_asked_about_in_vain_since_it_was_confirmed() {
         let at = Duration::from_secs;
         let standing = Standing::default();
         assert_eq!(standing.stale(at(5)), None, "nobody has asked");
-        standing.unanswered();
+        standing.unanswered(&fault());
         assert_eq!(standing.stale(at(6)), Some(Stale { age: None }));
         standing.confirmed(at(0));
         assert_eq!(standing.stale(at(7)), None);
-        standing.unanswered();
-        standing.unanswered();
+        standing.unanswered(&fault());
+        standing.unanswered(&fault());
         assert_eq!(standing.stale(at(8)), Some(Stale { age: Some(at(8)) }));
         standing.confirmed(at(10));
-        standing.unanswered();
+        standing.unanswered(&fault());
         assert_eq!(standing.stale(at(9)), Some(Stale { age: Some(at(0)) }), "two threads, two clocks");
     }
 
@@ -127,7 +142,7 @@ mod tests {
         assert_eq!(standing.refusal(), None);
         for refusal in [Refusal::Missing, Refusal::Denied(401), Refusal::Denied(403)] {
             standing.refused(refusal);
-            standing.unanswered();
+            standing.unanswered(&fault());
             standing.settled();
             assert_eq!(standing.refusal(), Some(refusal), "silence takes nothing back");
             standing.confirmed(Duration::ZERO);

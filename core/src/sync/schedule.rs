@@ -40,7 +40,7 @@ pub enum Verdict {
     Verified,
     /// The upstream says that there is no such repository.
     Missing,
-    /// The upstream wants credentials or refuses: 401 or 403.
+    /// The upstream wants credentials or refuses, 401 or 403, or says that the repository is gone for good, 410.
     Denied(u16),
     /// It can't be mirrored, and why.
     Unsupported(Arc<Fault>),

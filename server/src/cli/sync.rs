@@ -150,6 +150,7 @@ fn outcome(confirmed: Confirmed) -> Outcome {
         Confirmed::Current(snapshot) => Ok(described(&snapshot)),
         Confirmed::Stale(_, fault) => Err(format!("not brought up to date: {fault}")),
         Confirmed::NotFound => Err("not found: the upstream has no such repository, or no rule mirrors it".into()),
+        Confirmed::Denied(410) => Err("the upstream says that the repository is gone (410)".into()),
         Confirmed::Denied(status) => Err(format!("the upstream refuses access ({status})")),
         Confirmed::Unsupported(fault) | Confirmed::Unavailable(fault) => Err(fault.to_string()),
     }

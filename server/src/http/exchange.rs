@@ -12,9 +12,12 @@ use super::{
     wire::{Awaited, READ_BYTES, Wire},
 };
 use crate::shard::{Shard, task};
-use heliostat_core::limits::{
-    ANSWER_BUFFER_BYTES, HTTP_ANSWER_BYTES_PER_SECOND_MIN, HTTP_ANSWER_TIME, HTTP_BODY_BYTES_PER_SECOND_MIN,
-    HTTP_PIPELINE_BYTES_MAX, REQUEST_BYTES_MAX,
+use heliostat_core::{
+    fault::Fault,
+    limits::{
+        ANSWER_BUFFER_BYTES, HTTP_ANSWER_BYTES_PER_SECOND_MIN, HTTP_ANSWER_TIME, HTTP_BODY_BYTES_PER_SECOND_MIN,
+        HTTP_PIPELINE_BYTES_MAX, REQUEST_BYTES_MAX,
+    },
 };
 use std::{
     borrow::Cow,
@@ -64,8 +67,17 @@ pub struct Record {
     pub generation: Option<String>,
     /// The client's `session-id`, in its own words.
     pub session_id: Option<String>,
-    /// Why it failed, for the operator.
+    /// Why it failed, or why what was served may be old, for the operator.
     pub error: Option<String>,
+}
+
+impl Record {
+    /// The answer ends, with `fault` if there is one.
+    pub fn end(&mut self, fault: Option<&Fault>) {
+        if let Some(fault) = fault {
+            self.error = Some(fault.to_string());
+        }
+    }
 }
 
 /// Why a request's body could not be read: there is nobody to answer, or there is something to answer.

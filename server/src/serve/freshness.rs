@@ -10,7 +10,7 @@ pub enum Freshness {
     Confirmed,
     /// The upstream was not asked, and has answered when it was.
     Unasked,
-    /// The upstream did not answer, now or when it was asked last.
+    /// The upstream was asked in vain, now or when it was asked last: no answer, or none that could be used.
     Stale(Stale),
 }
 

@@ -51,7 +51,7 @@ pub async fn speak(mut answer: Answer<'_, '_>, mut session: Session, found: &Fou
             Event::Send(bytes) => answer.push(&bytes).await?,
             Event::End(fault) => {
                 answer.record().session_id = session.client_session_id().map(str::to_owned);
-                answer.record().error = fault.map(|fault| fault.to_string());
+                answer.record().end(fault.as_ref());
                 return answer.finish().await;
             }
             Event::Pack(_) | Event::NeedInput => {
@@ -89,7 +89,7 @@ pub fn note(record: &mut Record, found: &Found, cache: Option<Cache>) {
     record.generation = Some(generation(found));
     record.cache = cache.map(Cache::word);
     if matches!(found.freshness, Freshness::Stale(_)) {
-        record.error = Some("the upstream did not answer".into());
+        record.error = found.doubt.as_ref().map(ToString::to_string);
     }
 }
 

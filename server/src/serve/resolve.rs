@@ -31,6 +31,8 @@ pub struct Found {
     pub snapshot: Arc<Snapshot>,
     /// What the upstream has to do with it.
     pub freshness: Freshness,
+    /// If it is stale, why.
+    pub doubt: Option<Arc<Fault>>,
 }
 
 /// Whether the upstream has to be asked.
@@ -84,12 +86,9 @@ pub async fn resolve(node: &Node, path: &RepositoryPath, ask: Ask) -> Result<Fou
         }
         _ => confirm(mirrors, path, wait).await,
     };
-    let (snapshot, is_confirmed) = match confirmed {
-        Confirmed::Current(snapshot) => (snapshot, true),
-        Confirmed::Stale(snapshot, fault) => {
-            tracing::debug!(repository = %path, %fault, "served stale");
-            (snapshot, false)
-        }
+    let (snapshot, doubt) = match confirmed {
+        Confirmed::Current(snapshot) => (snapshot, None),
+        Confirmed::Stale(snapshot, fault) => (snapshot, Some(fault)),
         refused => {
             note_refusal(mirrors, path, &refused);
             return Err(unresolved(refused));
@@ -99,11 +98,12 @@ pub async fn resolve(node: &Node, path: &RepositoryPath, ask: Ask) -> Result<Fou
         Some(found) => Ok(Found {
             snapshot,
             freshness: match found.freshness {
-                _ if is_confirmed => Freshness::Confirmed,
+                _ if doubt.is_none() => Freshness::Confirmed,
                 stale @ Freshness::Stale(_) => stale,
                 // Confirmed for somebody else in this very moment.
                 _ => Freshness::Stale(Stale { age: None }),
             },
+            doubt,
             ..found
         }),
         // Removed in this very moment.
@@ -129,7 +129,7 @@ fn unconfirmed(mirrors: &Mirrors, path: &RepositoryPath) -> Confirmed {
     match (standing.refusal(), mirrored.snapshot()) {
         (Some(refusal), _) => refusal.into(),
         (None, Some(snapshot)) if !standing.is_moving() => {
-            standing.unanswered();
+            standing.unanswered(&fault);
             Confirmed::Stale(snapshot, fault)
         }
         (None, _) => Confirmed::Unavailable(fault),
@@ -153,11 +153,15 @@ fn late(detail: &str) -> Arc<Fault> {
 }
 
 /// What a client hears that can't be served, one status for each reason:
-/// 404 as for any unknown path, the upstream's own 401 and 403 as 403 in words (there are no credentials here to ask
-/// for), 501 for what this server can't mirror, 503 for what may work later.
+/// 404 as for any unknown path, the upstream's own 410 as it is, its 401 and 403 as 403 in words (there are no credentials
+/// here to ask for), 501 for what this server can't mirror, 503 for what may work later.
 fn unresolved(confirmed: Confirmed) -> Unresolved {
     match confirmed {
         Confirmed::Current(_) | Confirmed::Stale(..) | Confirmed::NotFound => Unresolved::new(Response::not_found()),
+        Confirmed::Denied(410) => Unresolved::because(
+            Response::text(410, "the upstream says that this repository is gone for good"),
+            "the upstream answers 410",
+        ),
         Confirmed::Denied(status) => Unresolved::because(
             Response::text(
                 403,
@@ -192,6 +196,7 @@ fn unrefused(mirrors: &Mirrors, path: &RepositoryPath) -> Option<(Found, Arc<Mir
 fn found(mirrors: &Mirrors, mirrored: &MirroredRepository) -> Option<Found> {
     let snapshot = mirrored.snapshot()?;
     let path = mirrored.path().parse().ok()?;
-    let freshness = mirrored.standing().stale(mirrors.syncs.now()).map_or(Freshness::Unasked, Freshness::Stale);
-    Some(Found { repository: mirrored.id(), path, snapshot, freshness })
+    let standing = mirrored.standing();
+    let freshness = standing.stale(mirrors.syncs.now()).map_or(Freshness::Unasked, Freshness::Stale);
+    Some(Found { repository: mirrored.id(), path, snapshot, freshness, doubt: standing.doubt() })
 }

@@ -156,7 +156,7 @@ async fn speak(
     match end {
         End::Pack(framing) => stream::send(answer, session, framing, steps, found).await,
         End::Over(fault) => {
-            answer.record().error = fault.map(|fault| fault.to_string());
+            answer.record().end(fault.as_ref());
             answer.finish().await
         }
     }

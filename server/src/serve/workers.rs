@@ -147,9 +147,7 @@ fn read_fault(error: ReadError) -> Fault {
     match error {
         ReadError::Missing(id) => Fault::ours(PUBLIC, format_args!("object {id} is missing")),
         ReadError::Corrupt { id, detail } => Fault::ours(PUBLIC, format_args!("object {id} is corrupt: {detail}")),
-        ReadError::TooLarge { id, bytes } => {
-            Fault::ours("an object is too large", format_args!("object {id} has {bytes} bytes"))
-        }
+        ReadError::TooLarge { id, .. } => Fault::ours(format!("object {id} is too large for this server"), error),
         ReadError::Io(error) => Fault::ours("the server's disk failed", error),
         ReadError::Interrupted => Fault::client("the request was given up"),
     }

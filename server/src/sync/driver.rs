@@ -183,7 +183,7 @@ impl Driver {
             let guard = self.guards.entry(path.clone()).or_default();
             if guard.judge(now, had, has) == Judgement::Hold {
                 tracing::warn!(repository = &**path, had, "the upstream suddenly advertises no reference; held back");
-                let text = "the upstream suddenly advertises no reference; not believed yet";
+                let text = "the upstream answers without any reference, which is not believed yet";
                 return self.finish(now, path, Verdict::Failed(Arc::new(Fault::upstream(text, text))));
             }
         }
@@ -202,7 +202,7 @@ impl Driver {
                 Verdict::Verified => standing.confirmed(now),
                 Verdict::Missing => standing.refused(Refusal::Missing),
                 Verdict::Denied(status) => standing.refused(Refusal::Denied(*status)),
-                Verdict::Unsupported(_) | Verdict::Outage(_) | Verdict::Failed(_) => standing.unanswered(),
+                Verdict::Unsupported(why) | Verdict::Outage(why) | Verdict::Failed(why) => standing.unanswered(why),
             }
             self.consolidate_if_it_pays(path, &repository);
         }
@@ -252,9 +252,9 @@ impl Driver {
 
     fn answer(&mut self, path: &str, tickets: Vec<Ticket>, verdict: &Verdict) {
         let repository = self.shared.mirrored(path);
-        if let (Some(repository), Verdict::Outage(_)) = (&repository, verdict) {
+        if let (Some(repository), Verdict::Outage(why)) = (&repository, verdict) {
             // It may not have been asked itself: others' questions were in vain.
-            repository.standing().unanswered();
+            repository.standing().unanswered(why);
         }
         let refusal = repository.as_ref().and_then(|repository| repository.standing().refusal());
         let snapshot = repository.and_then(|repository| repository.snapshot());

@@ -142,7 +142,7 @@ impl Drop for Unpublished<'_> {
 }
 
 pub(super) fn of_store(error: StoreError) -> UpstreamError {
-    UpstreamError::Ours(format!("{error:?}"))
+    UpstreamError::Ours(error.to_string())
 }
 
 fn of_verify(error: VerifyError) -> UpstreamError {

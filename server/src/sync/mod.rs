@@ -41,11 +41,11 @@ use std::{
 pub enum Confirmed {
     /// The upstream has confirmed these references since the question was asked, and their objects are here.
     Current(Arc<Snapshot>),
-    /// The upstream did not answer; this is what we had.
+    /// The upstream did not answer, or what it answered can't be used; this is what we had.
     Stale(Arc<Snapshot>, Arc<Fault>),
-    /// The upstream says there is no such repository (404, 410, or not in the folder), or no rule mirrors it.
+    /// The upstream says there is no such repository (404, or not in the folder), or no rule mirrors it.
     NotFound,
-    /// The upstream wants credentials or refuses: its status, 401 or 403.
+    /// The upstream wants credentials or refuses: its status, 401, 403, or 410.
     Denied(u16),
     /// It can't be mirrored, and why (an upstream repository in SHA-256, a shallow one).
     Unsupported(Arc<Fault>),

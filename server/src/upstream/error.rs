@@ -6,9 +6,9 @@ use std::{fmt, io, path::Path, sync::Arc};
 /// Whatever keeps us from an upstream's references or objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamError {
-    /// There is no such repository: 404 or 410, or not in the folder.
+    /// There is no such repository: 404, or not in the folder.
     Missing,
-    /// 401 or 403.
+    /// 401, 403 or 410.
     Denied(u16),
     /// It says that it is failing or overloaded: 5xx, 408, 429.
     Failing(u16),
@@ -52,8 +52,8 @@ impl UpstreamError {
     #[must_use]
     pub fn of_status(status: u16) -> Self {
         match status {
-            404 | 410 => Self::Missing,
-            401 | 403 => Self::Denied(status),
+            404 => Self::Missing,
+            401 | 403 | 410 => Self::Denied(status),
             408 | 429 | 500..=599 => Self::Failing(status),
             _ => Self::NotGit(format!("status {status}")),
         }
@@ -90,11 +90,13 @@ impl UpstreamError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Missing => Fault::client("repository not found"),
+            Self::Denied(410) => Fault::upstream("the upstream says that this repository is gone for good", self),
             Self::Denied(_) => Fault::upstream("the upstream refuses access to this repository", self),
             Self::Unsupported(what) => Fault::upstream(what.clone(), self),
-            Self::Failing(_) | Self::Unreachable(_) | Self::Timeout(_) => {
-                Fault::upstream("the upstream does not answer", self)
+            Self::Failing(status) => {
+                Fault::upstream(format!("the upstream answers with an error (status {status})"), self)
             }
+            Self::Unreachable(_) | Self::Timeout(_) => Fault::upstream("the upstream does not answer", self),
             Self::Away(_) => Fault::upstream("the upstream's folder can't be read now", self),
             Self::Unreadable(_) => Fault::ours("this mirror can't read the upstream's repository", self),
             Self::Insecure(_) => {
@@ -115,6 +117,7 @@ impl fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("the upstream has no such repository"),
+            Self::Denied(410) => f.write_str("the upstream says that the repository is gone (410)"),
             Self::Denied(401) => f.write_str("the upstream wants credentials (401)"),
             Self::Denied(status) => write!(f, "the upstream refuses access ({status})"),
             Self::Failing(status) => write!(f, "the upstream is failing (status {status})"),
@@ -152,6 +155,7 @@ mod tests {
     #[test]
     fn statuses() {
         assert_eq!(UpstreamError::of_status(404), UpstreamError::Missing);
+        assert_eq!(UpstreamError::of_status(410), UpstreamError::Denied(410));
         assert_eq!(UpstreamError::of_status(401), UpstreamError::Denied(401));
         assert_eq!(UpstreamError::of_status(503), UpstreamError::Failing(503));
         assert!(matches!(UpstreamError::of_status(418), UpstreamError::NotGit(_)));

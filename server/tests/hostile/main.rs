@@ -28,6 +28,7 @@
 #![allow(clippy::unwrap_used, reason = "a failure in a test ends the test")]
 
 mod admin;
+mod blame;
 mod bodies;
 mod damage;
 mod drain;

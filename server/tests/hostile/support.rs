@@ -179,7 +179,13 @@ pub fn command(wrapper: &[&str], folder: &Path) -> Command {
     let mut words = wrapper.iter().copied().chain([PROGRAM]);
     let mut command = Command::new(words.next().unwrap());
     command.args(words).arg("serve");
-    command.arg("--upstream").arg(folder.join("upstream")).arg("--data").arg(folder.join("data"));
+    command.arg("--data").arg(folder.join("data"));
+    // A host may be its upstream.
+    if folder.join("upstream").exists() || !folder.join("host").exists() {
+        command.arg("--upstream").arg(folder.join("upstream"));
+    } else {
+        command.arg("--upstream").arg(fs::read_to_string(folder.join("host")).unwrap()).args(["--mirror", "team/*"]);
+    }
     command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HELIOSTAT_")) {
         command.env_remove(name);

@@ -32,7 +32,7 @@ fn answer_to_get(bytes: &[u8]) -> UpstreamError {
 fn statuses_are_told_apart() {
     let of = |status: &str| answer_to_get(format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nno").as_bytes());
     assert_eq!(of("404 Not Found"), UpstreamError::Missing);
-    assert_eq!(of("410 Gone"), UpstreamError::Missing);
+    assert_eq!(of("410 Gone"), UpstreamError::Denied(410));
     assert_eq!(of("401 Unauthorized\r\nWWW-Authenticate: Basic realm=x"), UpstreamError::Denied(401));
     assert_eq!(of("403 Forbidden"), UpstreamError::Denied(403));
     assert_eq!(of("500 Oops"), UpstreamError::Failing(500));

@@ -121,7 +121,7 @@ fn the_other_spelling_is_asked_for_when_the_first_is_denied_or_redirected() {
         ("team/app", DENIED, "current"),
         ("team/app", MOVED, "current"),
         // An outage says nothing about the path, and is not doubled.
-        ("team/app", FAILING, "unavailable: the upstream does not answer"),
+        ("team/app", FAILING, "unavailable: the upstream answers with an error (status 500)"),
         ("nothing", MISSING, "not found"),
         ("nothing", DENIED, "denied (401)"),
         ("nothing", MOVED, "unavailable: the upstream's answer could not be used"),

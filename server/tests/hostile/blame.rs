@@ -1,0 +1,121 @@
+//! Whose fault it is, in the words that a client and the log get: the upstream did not answer, answered with an error, or
+//! answered what is not believed.
+
+use crate::support::{Server, status};
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering::SeqCst},
+    },
+    thread,
+};
+use tempfile::TempDir;
+
+/// Hands each connection on to a real upstream, or does something else with it.
+struct Gate {
+    address: SocketAddr,
+    mode: Arc<AtomicU16>,
+}
+
+const OPEN: u16 = 200;
+/// Connections are closed without an answer.
+const SILENT: u16 = 0;
+/// A Git host answers, whose repositories have no reference.
+const EMPTY: u16 = 1;
+
+impl Gate {
+    fn before(upstream: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let gate = Self { address: listener.local_addr().unwrap(), mode: Arc::new(AtomicU16::new(OPEN)) };
+        let mode = gate.mode.clone();
+        // Ends with the process.
+        thread::spawn(move || {
+            for peer in listener.incoming().flatten() {
+                let mode = mode.load(SeqCst);
+                thread::spawn(move || answer(peer, mode, upstream));
+            }
+        });
+        gate
+    }
+
+    fn set(&self, mode: u16) {
+        self.mode.store(mode, SeqCst);
+    }
+}
+
+/// One request, or, through the open gate, all of a connection.
+fn answer(mut peer: TcpStream, mode: u16, upstream: SocketAddr) -> Option<()> {
+    if mode == OPEN {
+        let mut there = TcpStream::connect(upstream).ok()?;
+        let (mut back, mut from) = (peer.try_clone().ok()?, there.try_clone().ok()?);
+        thread::spawn(move || std::io::copy(&mut from, &mut back));
+        std::io::copy(&mut peer, &mut there).ok()?;
+        return there.shutdown(std::net::Shutdown::Write).ok();
+    }
+    let mut head = Vec::new();
+    while mode != SILENT && !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        peer.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    let reply = |status: u16, kind: &str, body: &str| {
+        let length = body.len();
+        format!(
+            "HTTP/1.1 {status} X\r\nContent-Type: application/x-git-upload-pack-{kind}\r\nContent-Length: {length}\r\n\
+             Connection: close\r\n\r\n{body}"
+        )
+    };
+    let text = match mode {
+        SILENT => return Some(()),
+        EMPTY if head.starts_with(b"GET") => {
+            reply(200, "advertisement", "000eversion 2\n000cls-refs\n000afetch\n0017object-format=sha1\n0000")
+        }
+        EMPTY => reply(200, "result", "0000"),
+        status => reply(status, "advertisement", ""),
+    };
+    peer.write_all(text.as_bytes()).ok()
+}
+
+#[test]
+fn whose_fault_it_is() {
+    let real = Server::start();
+    let gate = Gate::before(real.main);
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("host"), format!("http://{}", gate.address)).unwrap();
+    let mut server = Server::on(folder, &[], &[]);
+    let ask = |server: &Server, path: &str| {
+        server.exchange(format!("GET /{path}/info/refs?service=git-upload-pack HTTP/1.0\r\n\r\n"))
+    };
+    let app = "team/app.git";
+    server.until("it is mirrored", |server| ask(server, app).contains("refs/heads/main"));
+
+    let others = ["does not answer", "answers with an error", "without any reference"];
+    for (mode, words) in [(SILENT, others[0]), (503, others[1]), (500, others[1]), (EMPTY, others[2])] {
+        gate.set(mode);
+        let answer = ask(&server, app);
+        assert!(status(&answer) == 200 && answer.contains("Heliostat-Freshness: stale"), "{mode}: {answer}");
+        // The request's line in the log, the last one.
+        server.until(words, |server| {
+            let log = server.log();
+            let line = log.lines().rfind(|line| line.contains("freshness")).unwrap_or_default();
+            line.contains(words) && others.iter().filter(|other| line.contains(**other)).count() == 1
+        });
+        if mode != EMPTY {
+            let answer = ask(&server, &format!("team/new-{mode}.git"));
+            assert!(status(&answer) == 503 && answer.contains(words), "{mode}: {answer}");
+        }
+        // Outages in a row would have the upstream left alone.
+        gate.set(OPEN);
+        server.until("it is confirmed", |server| ask(server, app).contains("Heliostat-Freshness: confirmed"));
+    }
+    gate.set(410);
+    for path in [app, "team/gone.git"] {
+        let answer = ask(&server, path);
+        assert!(status(&answer) == 410 && answer.contains("gone for good"), "{answer}");
+    }
+    gate.set(OPEN);
+    server.until("it is confirmed", |server| ask(server, app).contains("Heliostat-Freshness: confirmed"));
+    server.lives_on();
+}
