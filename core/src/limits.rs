@@ -57,9 +57,11 @@ pub const SYMREF_DEPTH_MAX: usize = 5;
 pub const HAVE_TREES_MAX: usize = 1_024;
 /// Longest chain of deltas; `git pack-objects` caps its `--depth` at 4095. Longer (or a cycle): the object is corrupt.
 pub const DELTA_CHAIN_MAX: usize = 4_095;
-/// Largest object that is ever held in memory: Git's `core.bigFileThreshold`. Above it Git makes no deltas, so that such
-/// objects are copied as they are. Larger where it must be inflated: the request fails.
-pub const OBJECT_BYTES_MAX: u64 = 512 << 20;
+/// Largest object that is ever held in memory, whatever is ingested among them. Entries of packs are copied as they are,
+/// however large; held are loose objects, and what deltas have to be resolved for. A planning worker then has the object,
+/// beside it either the loose file or a delta and its base, and the object encoded anew: four times this at most. Larger:
+/// the request fails.
+pub const OBJECT_BYTES_MAX: u64 = 1 << 30;
 /// Delta bases that one reader keeps.
 pub const READER_CACHE_BYTES_MAX: usize = 16 << 20;
 
@@ -221,6 +223,8 @@ pub const INGEST_PACK_BYTES_MAX: u64 = 64 << 30;
 pub const INGEST_OBJECTS_MAX: u32 = 32_000_000;
 /// Inflated bytes of one object. It is held in memory, with its base, on each indexing thread. Larger: the ingest fails.
 pub const INGEST_OBJECT_BYTES_MAX: u64 = 1 << 30;
+// What is taken can be given.
+const _: () = assert!(INGEST_OBJECT_BYTES_MAX <= OBJECT_BYTES_MAX);
 /// Inflated bytes of all objects of one pack: about an hour of a core, and ten times the Linux kernel. More: the ingest
 /// fails.
 pub const INGEST_INFLATED_BYTES_MAX: u64 = 1 << 40;

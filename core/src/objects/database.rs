@@ -46,6 +46,8 @@ pub enum ReadError {
         id: ObjectId,
         /// Its declared size in bytes.
         bytes: u64,
+        /// The limit.
+        bytes_max: u64,
     },
     /// The file could not be read.
     Io(io::Error),
@@ -222,7 +224,9 @@ impl fmt::Display for ReadError {
         match self {
             Self::Missing(id) => write!(f, "object {id} is missing"),
             Self::Corrupt { id, detail } => write!(f, "object {id} is corrupt: {detail}"),
-            Self::TooLarge { id, bytes } => write!(f, "object {id} of {bytes} bytes is too large"),
+            Self::TooLarge { id, bytes, bytes_max } => {
+                write!(f, "object {id} is too large: {bytes} bytes; the limit is {bytes_max}")
+            }
             Self::Io(error) => write!(f, "could not read an object: {error}"),
             Self::Interrupted => f.write_str("interrupted"),
         }

@@ -3,7 +3,8 @@
 use super::{Kind, inflate::Inflate};
 use crate::{ObjectId, oid};
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -15,12 +16,14 @@ pub(super) struct LooseDirectory {
 
 /// Longest header of a loose object: the longest type, a space, 20 digits, NUL.
 const HEADER_BYTES_MAX: usize = 32;
+/// Enough of a file to inflate that from: it may begin with the codes of a block, some 300 bytes.
+const START_BYTES: u64 = 4 << 10;
 
 /// Why a loose object could not be read.
 pub(super) enum LooseError {
     Io(io::Error),
     Corrupt(&'static str),
-    TooLarge(u64),
+    TooLarge { bytes: u64, bytes_max: u64 },
 }
 
 impl LooseDirectory {
@@ -59,14 +62,14 @@ impl LooseDirectory {
         self.ids[position as usize]
     }
 
-    fn contents(&self, position: u32) -> Result<Vec<u8>, LooseError> {
+    fn open(&self, position: u32) -> io::Result<File> {
         let hex = self.ids[position as usize].to_hex().to_string();
-        fs::read(self.path.join(&hex[..2]).join(&hex[2..])).map_err(LooseError::Io)
+        File::open(self.path.join(&hex[..2]).join(&hex[2..]))
     }
 
     /// Type and size.
     pub(super) fn header(&self, position: u32, inflate: &mut Inflate) -> Result<(Kind, u64), LooseError> {
-        let (kind, size, _) = header(&self.contents(position)?, inflate)?;
+        let (kind, size, _) = header(&start(&mut self.open(position)?)?, inflate)?;
         Ok((kind, size))
     }
 
@@ -78,18 +81,35 @@ impl LooseDirectory {
         inflate: &mut Inflate,
         out: &mut Vec<u8>,
     ) -> Result<Kind, LooseError> {
-        let compressed = self.contents(position)?;
+        let mut file = self.open(position)?;
+        let mut compressed = start(&mut file)?;
         let (kind, size, header_bytes) = header(&compressed, inflate)?;
         if size > bytes_max {
-            return Err(LooseError::TooLarge(size));
+            return Err(LooseError::TooLarge { bytes: size, bytes_max });
         }
         let whole = size + header_bytes as u64;
+        // What does not compress grows by five bytes in some thousand; a file that is much longer holds something else.
+        let rest = whole + whole / 512 + START_BYTES;
+        file.take(rest).read_to_end(&mut compressed)?;
         let used = inflate.exact(&compressed, whole, out).map_err(LooseError::Corrupt)?;
         if used != compressed.len() {
             return Err(LooseError::Corrupt("garbage follows the object"));
         }
         out.drain(..header_bytes);
         Ok(kind)
+    }
+}
+
+/// The beginning of a file.
+fn start(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(START_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+impl From<io::Error> for LooseError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
     }
 }
 

@@ -30,7 +30,7 @@ struct Step {
 /// Why one copy of an object could not be read; another copy may be whole.
 enum Failure {
     Corrupt(String),
-    TooLarge(u64),
+    TooLarge { bytes: u64, bytes_max: u64 },
     Io(std::io::Error),
 }
 
@@ -38,7 +38,7 @@ impl Failure {
     fn of(self, id: ObjectId) -> ReadError {
         match self {
             Self::Corrupt(detail) => ReadError::Corrupt { id, detail },
-            Self::TooLarge(bytes) => ReadError::TooLarge { id, bytes },
+            Self::TooLarge { bytes, bytes_max } => ReadError::TooLarge { id, bytes, bytes_max },
             Self::Io(error) => ReadError::Io(error),
         }
     }
@@ -49,7 +49,7 @@ impl From<LooseError> for Failure {
         match error {
             LooseError::Io(error) => Self::Io(error),
             LooseError::Corrupt(detail) => Self::Corrupt(detail.into()),
-            LooseError::TooLarge(bytes) => Self::TooLarge(bytes),
+            LooseError::TooLarge { bytes, bytes_max } => Self::TooLarge { bytes, bytes_max },
         }
     }
 }
@@ -207,7 +207,7 @@ impl Reader {
             self.inflate.exact(input, step.delta_bytes, &mut self.delta).map_err(corrupt)?;
             let (_, result_bytes, _) = delta::sizes(&self.delta).map_err(corrupt)?;
             if result_bytes > self.object_bytes_max {
-                return Err(Failure::TooLarge(result_bytes));
+                return Err(Failure::TooLarge { bytes: result_bytes, bytes_max: self.object_bytes_max });
             }
             let mut result = Vec::new();
             match cached.take() {
@@ -295,7 +295,7 @@ fn corrupt(detail: &'static str) -> Failure {
 /// own bytes justify it, so that one damaged byte does not take hundreds of megabytes.
 fn checked_input(sealed: &SealedPack, data_offset: u64, size: u64, size_max: u64) -> Result<&[u8], Failure> {
     if size > size_max {
-        return Err(Failure::TooLarge(size));
+        return Err(Failure::TooLarge { bytes: size, bytes_max: size_max });
     }
     let mut end = sealed.entries_end();
     if size > 1 << 20 {

@@ -234,7 +234,9 @@ impl From<ReadError> for VerifyError {
         match error {
             ReadError::Missing(id) => Self::Missing(id),
             ReadError::Corrupt { id, detail } => Self::Broken { id, detail },
-            ReadError::TooLarge { id, bytes } => Self::Broken { id, detail: format!("{bytes} bytes are too many") },
+            ReadError::TooLarge { id, bytes, bytes_max } => {
+                Self::Broken { id, detail: format!("{bytes} bytes are too many; the limit is {bytes_max}") }
+            }
             ReadError::Io(error) => Self::Io(error),
             ReadError::Interrupted => Self::Interrupted,
         }

@@ -1,6 +1,6 @@
 //! Why the upstream could not be asked or mirrored: one enum, told apart because the answers to them differ.
 
-use heliostat_core::{fault::Fault, sync::Verdict};
+use heliostat_core::{ObjectId, fault::Fault, sync::Verdict};
 use std::{fmt, io, path::Path, sync::Arc};
 
 /// Whatever keeps us from an upstream's references or objects.
@@ -39,6 +39,15 @@ pub enum UpstreamError {
     Unsupported(String),
     /// More than a limit allows.
     TooLarge(&'static str),
+    /// An object that can't be read here, for its size.
+    ObjectTooLarge {
+        /// Which.
+        id: ObjectId,
+        /// Its size.
+        bytes: u64,
+        /// What is read at most.
+        bytes_max: u64,
+    },
     /// We are shutting down.
     Stopped,
     /// What was given as a seed can't be used: not the upstream's fault.
@@ -105,7 +114,9 @@ impl UpstreamError {
             Self::Redirected { .. } | Self::NotGit(_) | Self::Broken(_) | Self::Refused(_) => {
                 Fault::upstream("the upstream's answer could not be used", self)
             }
-            Self::TooLarge(_) => Fault::upstream("the upstream's repository exceeds a limit of this mirror", self),
+            Self::TooLarge(_) | Self::ObjectTooLarge { .. } => {
+                Fault::upstream("the upstream's repository exceeds a limit of this mirror", self)
+            }
             Self::Stopped => Fault::ours("this mirror is shutting down", self),
             Self::Seed(_) => Fault::client("the seed can't be used"),
             Self::Ours(_) => Fault::ours("this mirror could not store the repository", self),
@@ -132,6 +143,9 @@ impl fmt::Display for UpstreamError {
             Self::Refused(text) => write!(f, "the upstream refuses: {text}"),
             Self::Unsupported(what) => f.write_str(what),
             Self::TooLarge(what) => write!(f, "over a limit: {what}"),
+            Self::ObjectTooLarge { id, bytes, bytes_max } => {
+                write!(f, "over a limit: object {id} has {bytes} bytes, {bytes_max} at most are read")
+            }
             Self::Stopped => f.write_str("stopped"),
             Self::Seed(why) | Self::Ours(why) => f.write_str(why),
         }

@@ -34,6 +34,7 @@ mod damage;
 mod drain;
 mod folder;
 mod heads;
+mod large_objects;
 mod limits;
 mod paths;
 mod queue;

@@ -218,7 +218,8 @@ pub fn git(folder: &Path) -> Command {
     git
 }
 
-fn run(git: &mut Command) -> String {
+/// What it says, without the last line's end.
+pub fn run(git: &mut Command) -> String {
     let output = git.output().unwrap();
     assert!(output.status.success(), "{git:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -236,11 +237,16 @@ pub fn repository_with(path: &Path, content: &[u8]) -> PathBuf {
     fs::write(path.join("content"), content).unwrap();
     let blob = run(git(path).args(["hash-object", "-w", "content"]));
     fs::remove_file(path.join("content")).unwrap();
+    commit_blob(path, &blob);
+    path.to_owned()
+}
+
+/// A commit on `main` whose one file is `blob`, which need not be there.
+pub fn commit_blob(path: &Path, blob: &str) {
     run(git(path).args(["update-index", "--add", "--cacheinfo", &format!("100644,{blob},file")]));
-    let tree = run(git(path).args(["write-tree"]));
+    let tree = run(git(path).args(["write-tree", "--missing-ok"]));
     let commit = run(git(path).args(["commit-tree", "-m", "first", &tree]));
     run(git(path).args(["update-ref", "refs/heads/main", &commit]));
-    path.to_owned()
 }
 
 /// Bytes that do not compress, the same for the same seed.

@@ -155,7 +155,7 @@ fn plan_words(error: &PlanError) -> String {
     match error {
         PlanError::Read(ReadError::Missing(id)) => format!("unable to read {id}"),
         PlanError::Read(ReadError::Corrupt { id, detail }) => format!("object {id} is corrupt: {detail}"),
-        PlanError::Read(ReadError::TooLarge { id, bytes }) => format!("object {id} is too large: {bytes} bytes"),
+        PlanError::Read(error @ ReadError::TooLarge { .. }) => error.to_string(),
         PlanError::Read(ReadError::Io(error)) => format!("unable to read objects: {error}"),
         PlanError::Read(ReadError::Interrupted) => "interrupted".into(),
         PlanError::Spool(error) => format!("unable to write a temporary file: {error}"),

@@ -306,7 +306,7 @@ fn of_read(error: ReadError) -> UpstreamError {
     match error {
         ReadError::Interrupted => UpstreamError::Stopped,
         ReadError::Io(error) => UpstreamError::Unreadable(error.to_string()),
-        ReadError::TooLarge { .. } => UpstreamError::TooLarge("bytes of an object"),
+        ReadError::TooLarge { id, bytes, bytes_max } => UpstreamError::ObjectTooLarge { id, bytes, bytes_max },
         ReadError::Missing(id) => UpstreamError::Broken(format!("object {id} is missing")),
         ReadError::Corrupt { id, detail } => UpstreamError::Broken(format!("object {id}: {detail}")),
     }
