@@ -1,4 +1,5 @@
-//! Every bound, each with its reason. A limit reached has a stated answer: refuse, wait or drop.
+//! The bounds on what a request, a repository or an upstream's answer may take, each with its reason. A limit reached has a
+//! stated answer: refuse, wait or drop.
 
 use std::time::Duration;
 
