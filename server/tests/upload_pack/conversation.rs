@@ -30,6 +30,8 @@ pub struct Question {
     pub request: Request,
     /// Tips of what the client says it has: what may be left out or sent all the same.
     pub haves: Vec<String>,
+    /// Commits whose parents the client lacks.
+    pub client_shallow: BTreeSet<String>,
     /// Trees that are asked for by a filtered request: stock Git may forget them (difference 14).
     pub wanted_trees: BTreeSet<String>,
     /// The filter is a combination: stock Git may forget what it lets through (difference 11).
@@ -84,8 +86,10 @@ impl Answer {
     }
 }
 
-/// Shallow lines come in no order that is promised, from stock Git some of them twice.
+/// Shallow lines come in no order that is promised, from stock Git some of them twice; and it sends `wanted-refs` before
+/// `shallow-info` (difference 1), in whatever order.
 fn with_shallow_lines_in_order(packets: &[String]) -> Vec<String> {
+    let packets = with_sections_in_order(packets);
     let kind = |packet: &String| packet.split(' ').next().filter(|word| word.ends_with("shallow")).map(str::to_owned);
     let mut ordered = Vec::new();
     for run in packets.chunk_by(|one, next| kind(one).is_some() && kind(next).is_some()) {
@@ -97,6 +101,29 @@ fn with_shallow_lines_in_order(packets: &[String]) -> Vec<String> {
         ordered.extend(run);
     }
     ordered
+}
+
+fn with_sections_in_order(packets: &[String]) -> Vec<String> {
+    let start_of = |name: &str| packets.iter().position(|line| line == name);
+    let end_of =
+        |start: usize| packets[start..].iter().position(|line| line == "0001").map(|length| start + length + 1);
+    let Some(start) = start_of("wanted-refs\n") else { return packets.to_vec() };
+    let end = end_of(start).unwrap_or(packets.len());
+    let mut names = packets[start + 1..end].to_vec();
+    // The delimiter comes last.
+    names.sort_by_key(|line| (line == "0001", line.clone()));
+    let (mut before, mut after) = (packets[..start].to_vec(), &packets[end..]);
+    if after.first().is_some_and(|line| line == "shallow-info\n") {
+        match end_of(end) {
+            Some(next) => {
+                before.extend_from_slice(&packets[end..next]);
+                after = &packets[next..];
+            }
+            // It died of the boundary, and we before we told of names.
+            None => return [&before, after].concat(),
+        }
+    }
+    [&before, &packets[start..=start], &names, after].concat()
 }
 
 /// Asks both and asserts that they answer alike. Gives our answer.
@@ -126,13 +153,18 @@ fn compare_packs(stage: &Stage, question: &Question, ours: &Answer, stock: &Answ
         return;
     }
     let [ours, stock] = [ours, stock].map(|answer| stage.objects_of_pack(&answer.pack, &question.repository));
-    let at_client = stage.reachable(&question.repository, &question.haves);
+    let at_client = stage.reachable(&question.repository, &question.haves, &question.client_shallow);
     let differing: BTreeSet<_> = ours.symmetric_difference(&stock).filter(|id| !at_client.contains(*id)).collect();
-    let (mut more, fewer): (Vec<_>, Vec<_>) = differing.into_iter().partition(|id| ours.contains(*id));
+    let (mut more, mut fewer): (Vec<_>, Vec<_>) = differing.into_iter().partition(|id| ours.contains(*id));
     // The trees, and the tags of them that follow.
     let peeled =
         |id: &str| stage.git(&["-C", question.repository.to_str().unwrap(), "rev-parse", &format!("{id}^{{}}")]);
     more.retain(|_| !question.combined);
+    // Difference 8: the tag follows what stock Git sends although the client has it.
+    fewer.retain(|id| {
+        let target = peeled(id);
+        target == **id || !at_client.contains(&target) || ours.contains(&target)
+    });
     more.retain(|id| question.wanted_trees.is_empty() || !question.wanted_trees.contains(&peeled(id)));
     assert!(more.is_empty() && fewer.is_empty(), "{what}: ours has more: {more:?}, and lacks: {fewer:?}");
 }

@@ -5,8 +5,10 @@
 // A test's helper may fail the test.
 #![allow(clippy::unwrap_used, reason = "a panic is a test's report")]
 
+mod boundaries;
 mod clients;
 mod conversation;
+mod draft;
 mod matrix;
 mod process;
 mod property;

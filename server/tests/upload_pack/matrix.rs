@@ -516,7 +516,7 @@ fn directories_that_can_not_be_served() {
 }
 
 /// Makes commits of given dates and parents, all with the same tree, in a new `dates.git`.
-fn dated(stage: &Stage) -> impl Fn(u64, &[&String]) -> String + use<'_> {
+pub fn dated(stage: &Stage) -> impl Fn(u64, &[&String]) -> String + use<'_> {
     stage.git(&["init", "-q", "--bare", "dates.git"]);
     let tree = stage.git(&["-C", "dates.git", "write-tree"]);
     move |date, parents| {

@@ -184,15 +184,24 @@ impl Stage {
         self.git(&["-C", repository.to_str().unwrap(), "cat-file", "-t", id])
     }
 
-    /// All ids that `tips` reach.
-    pub fn reachable(&self, repository: &Path, tips: &[String]) -> BTreeSet<String> {
+    /// All ids that `tips` reach, where history ends at `shallow`.
+    pub fn reachable(&self, repository: &Path, tips: &[String], shallow: &BTreeSet<String>) -> BTreeSet<String> {
         if tips.is_empty() {
             return BTreeSet::new();
         }
         let mut command = self.process("git");
-        command.arg("-C").arg(repository).args(["rev-list", "--objects", "--no-object-names", "--stdin"]);
+        let file = self.shallow_file(shallow);
+        command.arg("-C").arg(repository).arg("--shallow-file").arg(file.path());
+        command.args(["rev-list", "--objects", "--no-object-names", "--stdin"]);
         let listing = run(&mut command, tips.join("\n").as_bytes()).expect("rev-list");
         listing.lines().map(String::from).collect()
+    }
+
+    /// A file for `--shallow-file`.
+    pub fn shallow_file(&self, ids: &BTreeSet<String>) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new_in(self.root.join("scratch")).unwrap();
+        ids.iter().for_each(|id| writeln!(file, "{id}").unwrap());
+        file
     }
 }
 
