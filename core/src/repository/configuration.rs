@@ -24,8 +24,10 @@ const SYSTEM_CONFIG: &str = "/etc/gitconfig";
 /// How far a value is to be trusted: the repository's own files belong to whoever made the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// System, global, or the command's own (`git -c`, `GIT_CONFIG_COUNT`): what Git calls protected configuration.
+    /// System or global; with the command's own what Git calls protected configuration.
     Protected,
+    /// The command's own (`git -c`, `GIT_CONFIG_COUNT`).
+    Command,
     /// The repository's.
     Repository,
 }
@@ -66,7 +68,12 @@ pub enum ConfigurationError {
     /// A file or the environment is larger than a limit.
     TooLarge(String),
     /// Includes nest too deeply.
-    IncludeDepth(PathBuf),
+    IncludeDepth {
+        /// The file that is one too many.
+        file: PathBuf,
+        /// The file that includes it.
+        from: PathBuf,
+    },
     /// Not a boolean.
     BadBoolean {
         /// Full key.
@@ -83,8 +90,13 @@ pub enum ConfigurationError {
         /// `invalid unit` or `out of range`.
         reason: &'static str,
     },
-    /// A name without `=` where a value is needed.
-    MissingValue(String),
+    /// A name without `=` where a value is needed. Git says so as an error before it ends with where it stands.
+    MissingValue {
+        /// Full key.
+        key: String,
+        /// Whose setting it is.
+        scope: Scope,
+    },
     /// An environment variable that is not a boolean.
     BadEnvironmentBoolean {
         /// Which.
@@ -105,15 +117,16 @@ impl fmt::Display for ConfigurationError {
             Self::BadLine { line, file } => write!(f, "bad config line {line} in file {}", file.display()),
             Self::Io(path, error) => write!(f, "unable to access '{}': {error}", path.display()),
             Self::TooLarge(what) => write!(f, "{what} is larger than this program accepts"),
-            Self::IncludeDepth(path) => {
+            Self::IncludeDepth { file, from } => {
                 write!(f, "exceeded maximum include depth ({CONFIG_INCLUDE_DEPTH_MAX}) while including")?;
-                write!(f, "\n\t{}\nThis might be due to circular includes.", path.display())
+                write!(f, "\n\t{}\nfrom\n\t{}\n", file.display(), from.display())?;
+                f.write_str("This might be due to circular includes.")
             }
             Self::BadBoolean { key, value } => write!(f, "bad boolean config value '{value}' for '{key}'"),
             Self::BadNumber { key, value, reason } => {
                 write!(f, "bad numeric config value '{value}' for '{key}': {reason}")
             }
-            Self::MissingValue(key) => write!(f, "missing value for '{key}'"),
+            Self::MissingValue { key, .. } => write!(f, "missing value for '{key}'"),
             Self::BadEnvironmentBoolean { name, value } => {
                 write!(f, "bad boolean environment value '{value}' for '{name}'")
             }
@@ -148,7 +161,7 @@ impl Setting {
 
     /// The value as a number with an optional unit `k`, `m` or `g`.
     pub fn number(&self) -> Result<i64, ConfigurationError> {
-        let value = self.text()?;
+        let value = self.value.as_ref().map(|value| value.as_bstr()).unwrap_or_default();
         value::parse_number(value).map_err(|reason| ConfigurationError::BadNumber {
             key: self.key(),
             value: value.into(),
@@ -167,7 +180,8 @@ impl Setting {
 
     /// The value, which must be there.
     pub fn text(&self) -> Result<&BStr, ConfigurationError> {
-        self.value.as_ref().map(|value| value.as_bstr()).ok_or_else(|| ConfigurationError::MissingValue(self.key()))
+        let missing = || ConfigurationError::MissingValue { key: self.key(), scope: self.scope };
+        self.value.as_ref().map(|value| value.as_bstr()).ok_or_else(missing)
     }
 }
 
@@ -260,18 +274,18 @@ impl Configuration {
         git_dir: Option<&Path>,
     ) -> Result<(), ConfigurationError> {
         let reader = include::Reader { environment, git_dir, scope };
-        reader.read(path, 0, &mut self.settings)
+        reader.read(path, None, 0, &mut self.settings)
     }
 
     fn read_overrides(&mut self, environment: &Environment) -> Result<(), ConfigurationError> {
         let bad = |words: String| Err(ConfigurationError::BadOverride(words));
         if let Some(count) = environment.get("GIT_CONFIG_COUNT").filter(|count| !count.is_empty()) {
-            let Some(count) = count.to_str().ok().and_then(|count| count.trim_start().parse::<usize>().ok()) else {
+            let Some(count) = value::parse_count(count) else {
                 return bad("bogus count in GIT_CONFIG_COUNT".into());
             };
-            if count > CONFIG_OVERRIDES_MAX {
+            let Some(count) = usize::try_from(count).ok().filter(|count| *count <= CONFIG_OVERRIDES_MAX) else {
                 return bad("too many entries in GIT_CONFIG_COUNT".into());
-            }
+            };
             for index in 0..count {
                 let (key, value) = (format!("GIT_CONFIG_KEY_{index}"), format!("GIT_CONFIG_VALUE_{index}"));
                 let Some(key) = environment.get(&key) else {
@@ -310,7 +324,7 @@ impl Configuration {
             subsection,
             name: name.to_ascii_lowercase().into(),
             value: value.map(Into::into),
-            scope: Scope::Protected,
+            scope: Scope::Command,
         });
         Ok(())
     }
@@ -336,10 +350,19 @@ fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>, ConfigurationError> {
     }
 }
 
+/// Git counts a line more when the file ends, without a line feed, within the name of a section.
+fn past_the_end(bytes: &[u8]) -> usize {
+    let last = bytes.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    let name = last.trim_start().strip_prefix(b"[");
+    usize::from(name.is_some_and(|name| name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(byte))))
+}
+
 /// The settings of one file, in order.
 fn parse(bytes: &[u8], path: &Path, scope: Scope) -> Result<Vec<Setting>, ConfigurationError> {
-    let events = Events::from_bytes(bytes, None)
-        .map_err(|error| ConfigurationError::BadLine { line: error.line_number(), file: path.into() })?;
+    let events = Events::from_bytes(bytes, None).map_err(|error| ConfigurationError::BadLine {
+        line: error.line_number() + past_the_end(bytes),
+        file: path.into(),
+    })?;
     let mut settings = Vec::new();
     let (mut section, mut subsection) = (BString::default(), None);
     let mut value = BString::default();

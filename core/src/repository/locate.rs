@@ -151,7 +151,7 @@ fn is_declared_safe(real: &Path, environment: &Environment) -> Result<bool, Open
     let configuration = Configuration::protected(environment)?;
     let mut safe = false;
     for setting in configuration.iter().filter(|setting| setting.is("safe", "directory")) {
-        debug_assert_eq!(setting.scope, Scope::Protected);
+        debug_assert_ne!(setting.scope, Scope::Repository);
         match setting.value.as_ref().map(|value| value.as_bytes()) {
             None | Some(b"") => safe = false,
             Some(b"*") => safe = true,

@@ -2,7 +2,7 @@
 //! `transfer.*`.
 
 use super::{
-    configuration::{Configuration, ConfigurationError},
+    configuration::{Configuration, ConfigurationError, Setting},
     environment::Environment,
     hidden::HiddenRefs,
 };
@@ -15,7 +15,7 @@ const REACHABLE: u8 = 2;
 const ANY: u8 = 7;
 
 /// How `git upload-pack` would serve the repository.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Service {
     /// What is offered and granted.
     pub policy: Policy,
@@ -25,6 +25,8 @@ pub struct Service {
     pub keep_alive: Option<Duration>,
     /// Whether a `session-id` is to be offered (`transfer.advertiseSID`).
     pub session_id: bool,
+    /// What is wrong with the settings that only protocol version 2 reads.
+    pub wrong_in_v2: Option<ConfigurationError>,
     /// Keys that are set and deliberately not honoured.
     pub ignored: Vec<&'static str>,
 }
@@ -53,7 +55,10 @@ impl Service {
                 (b"uploadpack", None, b"allowrefinwant") => policy.ref_in_want = setting.boolean()?,
                 (b"uploadpack", None, b"allowsidebandall") => policy.sideband_all = setting.boolean()?,
                 (b"uploadpack", None, b"blobpackfileuri") => ignored.push("uploadpack.blobPackfileUri"),
-                (b"uploadpack", None, b"packobjectshook") => ignored.push("uploadpack.packObjectsHook"),
+                (b"uploadpack", None, b"packobjectshook") => {
+                    setting.text()?;
+                    ignored.push("uploadpack.packObjectsHook");
+                }
                 (b"uploadpack", None, b"advertisebundleuris") if setting.boolean()? => {
                     ignored.push("uploadpack.advertiseBundleURIs");
                 }
@@ -80,22 +85,21 @@ impl Service {
             bits if bits & TIP != 0 => WantPolicy::Tips,
             _ => WantPolicy::Advertised,
         };
-        policy.unborn = match configuration.last(|setting| setting.is("lsrefs", "unborn")) {
-            None => Unborn::Advertise,
-            Some(setting) => match setting.text()?.as_bytes() {
-                b"advertise" => Unborn::Advertise,
-                b"allow" => Unborn::Allow,
-                b"ignore" => Unborn::Ignore,
-                _ => {
-                    return Err(ConfigurationError::BadValue(format!(
-                        "invalid value for 'lsrefs.unborn': '{}'",
-                        setting.text()?
-                    )));
-                }
-            },
-        };
+        let unborn = configuration.last(|setting| setting.is("lsrefs", "unborn")).map_or(Ok(Unborn::Advertise), unborn);
+        let wrong_in_v2 = unborn.map(|unborn| policy.unborn = unborn).err();
         let keep_alive = u64::try_from(keep_alive).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
         let hidden_refs = HiddenRefs::from_configuration(configuration)?;
-        Ok(Self { policy, hidden_refs, keep_alive, session_id, ignored })
+        Ok(Self { policy, hidden_refs, keep_alive, session_id, wrong_in_v2, ignored })
+    }
+}
+
+/// `lsrefs.unborn`.
+fn unborn(setting: &Setting) -> Result<Unborn, ConfigurationError> {
+    let value = setting.text()?;
+    match value.as_bytes() {
+        b"advertise" => Ok(Unborn::Advertise),
+        b"allow" => Ok(Unborn::Allow),
+        b"ignore" => Ok(Unborn::Ignore),
+        _ => Err(ConfigurationError::BadValue(format!("invalid value for 'lsrefs.unborn': '{value}'"))),
     }
 }

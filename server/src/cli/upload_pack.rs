@@ -17,7 +17,7 @@ use heliostat_core::{
     objects::Database,
     protocol::{Event, Phase, Policy, Session, Version, View},
     refs::RefTable,
-    repository::{ConfigurationError, Environment, OpenError, Repository, Service},
+    repository::{ConfigurationError, Environment, OpenError, Repository, Scope, Service},
 };
 use output::{Output, WriteError};
 use std::{
@@ -92,11 +92,31 @@ enum Failure {
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
-        if let OpenError::Configuration(ConfigurationError::BadOverride(words)) = error {
-            complain(&format!("error: {words}"));
-            return Self::Fatal("unable to parse command-line config".into());
+        match error {
+            OpenError::Configuration(error) => error.into(),
+            error => Self::Fatal(error.to_string()),
         }
-        Self::Fatal(error.to_string())
+    }
+}
+
+impl From<ConfigurationError> for Failure {
+    fn from(error: ConfigurationError) -> Self {
+        let told = format!("error: {error}");
+        match error {
+            ConfigurationError::BadOverride(_) => {
+                complain(&told);
+                Self::Fatal("unable to parse command-line config".into())
+            }
+            ConfigurationError::MissingValue { key, scope: Scope::Command } => {
+                complain(&told);
+                Self::Fatal(format!("unable to parse '{key}' from command-line config"))
+            }
+            ConfigurationError::MissingValue { key, .. } => {
+                complain(&told);
+                Self::Fatal(format!("bad config variable '{key}'"))
+            }
+            error => Self::Fatal(error.to_string()),
+        }
     }
 }
 
@@ -125,8 +145,14 @@ impl Opened {
             Some(agent) => sanitized(&agent.to_string()),
             None => concat!("heliostat/", env!("CARGO_PKG_VERSION")).into(),
         };
-        let service = Service::from_configuration(repository.configuration(), environment, agent)
-            .map_err(|error| Failure::Fatal(error.to_string()))?;
+        let mut service = Service::from_configuration(repository.configuration(), environment, agent)?;
+        let advertises = arguments.advertise_refs || !arguments.stateless_rpc;
+        if let Some(error) = service.wrong_in_v2.take()
+            && version_in(environment) == Version::V2
+            && advertises
+        {
+            return Err(error.into());
+        }
         for key in &service.ignored {
             complain(&format!("warning: {key} is not honoured"));
         }
@@ -185,8 +211,7 @@ fn serve(arguments: &Arguments) -> Result<(), Failure> {
         (false, true) => Phase::Stateless,
         (false, false) => Phase::Duplex,
     };
-    let version = environment.get("GIT_PROTOCOL").map_or(Version::V0, |value| version_of(value));
-    let mut session = Session::new(version, phase);
+    let mut session = Session::new(version_in(&environment), phase);
     let mut input = vec![0; INPUT_BYTES];
     loop {
         deadline.postpone();
@@ -228,6 +253,11 @@ fn linger() {
 fn complain(line: &str) {
     // Nobody is left to tell if that fails.
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// The version in which the client wants to be answered.
+fn version_in(environment: &Environment) -> Version {
+    environment.get("GIT_PROTOCOL").map_or(Version::V0, |value| version_of(value))
 }
 
 /// The highest version that is named among `GIT_PROTOCOL`'s colon-separated keys and is known.

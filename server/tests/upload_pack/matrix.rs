@@ -182,6 +182,18 @@ fn namespaces_and_configuration_from_the_environment() {
         &[("GIT_CONFIG_PARAMETERS", "'transfer.hideRefs'='refs/pull' 'uploadpack.hideRefs=!refs/tags'")],
         &[("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "uploadpack.hideRefs"), ("GIT_CONFIG_VALUE_0", "refs/heads")],
         &[("GIT_CONFIG_COUNT", "many")],
+        &[("GIT_CONFIG_COUNT", "-1")],
+        &[("GIT_CONFIG_COUNT", "-0")],
+        &[("GIT_CONFIG_COUNT", "2147483648")],
+        &[("GIT_CONFIG_COUNT", "99999999999999999999")],
+        &[("GIT_CONFIG_COUNT", "-99999999999999999999")],
+        &[("GIT_CONFIG_COUNT", " +1")],
+        &[("GIT_CONFIG_COUNT", "1 ")],
+        &[("GIT_CONFIG_COUNT", "0x1")],
+        &[("GIT_CONFIG_PARAMETERS", "'transfer.hiderefs'")],
+        &[("GIT_CONFIG_PARAMETERS", "'uploadpack.hiderefs'")],
+        &[("GIT_CONFIG_PARAMETERS", "'lsrefs.unborn'='bogus'")],
+        &[("GIT_CONFIG_PARAMETERS", "'lsrefs.unborn'")],
         &[("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "uploadpack.hideRefs")],
         &[("GIT_CONFIG_PARAMETERS", "broken")],
         &[("GIT_CONFIG_GLOBAL", "/dev/null")],
@@ -193,6 +205,17 @@ fn namespaces_and_configuration_from_the_environment() {
             question.environment.extend(environment.iter().map(|(name, value)| (name.to_string(), value.to_string())));
             compare(&subject.stage, &question, &format!("v{version} {environment:?}"));
         }
+    }
+    // In v2 stock reads these when a fetch comes.
+    for parameter in ["'uploadpack.keepalive'", "'uploadpack.packobjectshook'", "'uploadpack.allowfilter'='perhaps'"] {
+        let mut question = subject.question(0, ADVERTISE, &[]);
+        question.environment.push(("GIT_CONFIG_PARAMETERS".into(), parameter.into()));
+        compare(&subject.stage, &question, parameter);
+    }
+    for parameter in ["'lsrefs.unborn'='bogus'", "'lsrefs.unborn'"] {
+        let mut question = subject.question(2, ADVERTISE, &[]);
+        question.environment.push(("GIT_CONFIG_PARAMETERS".into(), parameter.into()));
+        compare(&subject.stage, &question, parameter);
     }
 }
 
@@ -512,6 +535,38 @@ fn directories_that_can_not_be_served() {
                 compare(stage, &question, &format!("v{version} {options:?} {name}"));
             }
         }
+    }
+}
+
+/// Mistakes in the repository's configuration, in stock's words. (It calls the file by its place from the repository.)
+#[test]
+fn configurations_that_do_not_parse() {
+    let subject = Subject::new();
+    let stage = &subject.stage;
+    stage.git(&["init", "-q", "--bare", "broken.git"]);
+    let file = stage.path("broken.git/config");
+    for (text, words) in [
+        ("[broken", "bad config line 2"),
+        ("[broken\n", "bad config line 1"),
+        ("[core]\n\tbare = true\n\n  [bro.k-en", "bad config line 5"),
+        ("[a \"b", "bad config line 1"),
+        ("[a \"b\n", "bad config line 1"),
+        ("[a]\n\tx = \"unclosed", "bad config line 2"),
+        ("[a]\n\tx = \"unclosed\n", "bad config line 2"),
+        ("[a]\n1 = 2\n", "bad config line 2"),
+        ("[core]\n\tbare = true\n\trepositoryformatversion = 0\n[include]\n\tpath = config\n", "from\n\tconfig\n"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let [stock, ours] = Side::BOTH.map(|side| {
+            let mut command = stage.server(side);
+            command.args(ADVERTISE).arg("broken.git");
+            let output = command.output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            let said = said.replace(file.to_str().unwrap(), "config").replace("./config", "config");
+            (output.status.code(), said.replace("broken.git/config", "config"))
+        });
+        assert_eq!(ours, stock, "{text:?}");
+        assert!(stock.1.contains(words), "{text:?}: {}", stock.1);
     }
 }
 

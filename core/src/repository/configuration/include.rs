@@ -15,15 +15,16 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Appends the settings of `path`. A file that is not there has none.
+    /// Appends the settings of `path`, which `from` includes. A file that is not there has none.
     pub(super) fn read(
         &self,
         path: &Path,
+        from: Option<&Path>,
         depth: usize,
         settings: &mut Vec<Setting>,
     ) -> Result<(), ConfigurationError> {
         if depth > CONFIG_INCLUDE_DEPTH_MAX {
-            return Err(ConfigurationError::IncludeDepth(path.into()));
+            return Err(ConfigurationError::IncludeDepth { file: path.into(), from: from.unwrap_or(path).into() });
         }
         let Some(bytes) = read_bounded(path)? else { return Ok(()) };
         for setting in parse(&bytes, path, self.scope)? {
@@ -40,7 +41,7 @@ impl Reader<'_> {
             if let Some(target) = target {
                 let base = path.parent().unwrap_or(Path::new("/"));
                 if let Some(target) = expand_path(target.as_bstr(), base, self.environment) {
-                    self.read(&target, depth + 1, settings)?;
+                    self.read(&target, Some(path), depth + 1, settings)?;
                 }
             }
         }

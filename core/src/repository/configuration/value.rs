@@ -43,6 +43,21 @@ pub(super) fn parse_number(value: &BStr) -> Result<i64, &'static str> {
     number.checked_mul(unit).ok_or("out of range")
 }
 
+/// A count as `strtoul` reads one: a negative number is a very large one, and so is one that is too large. `None`: not a
+/// number.
+pub(super) fn parse_count(value: &BStr) -> Option<u64> {
+    let text = value.to_str().ok()?.trim_start();
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let count: Option<u64> = digits.parse().ok();
+    Some(count.map_or(u64::MAX, |count| if negative { count.wrapping_neg() } else { count }))
+}
+
 /// The pairs of `GIT_CONFIG_PARAMETERS`: `'key'='value'`, or in the old form `'key=value'`. `None`: malformed.
 pub(super) fn split_parameters(text: &BStr) -> Option<Vec<(BString, Option<BString>)>> {
     let mut rest: &[u8] = text;
