@@ -9,6 +9,7 @@ use super::{
     IngestError, IngestLimits, MirroredRepository, Snapshot, StoreError,
     index::index_pack,
     ingest::{NewPack, QuarantineDirectory},
+    tally::Tally,
     verify,
     writer::Writer,
 };
@@ -193,7 +194,8 @@ impl Work<'_> {
             inflated_bytes: u64::MAX,
             ..IngestLimits::default()
         };
-        let indexed = index_pack(disk, &directory, &mut stream, &mut |_, _| Ok(None), &limits, self.stop)?;
+        let indexed =
+            index_pack(disk, &directory, &mut stream, &mut |_, _| Ok(None), &limits, &Tally::default(), self.stop)?;
         let Some(indexed) = indexed else { return Ok(None) };
         let sealed = Arc::new(SealedPack::open(&indexed.path)?);
         self.check_holds(&sealed, &selected.objects)?;

@@ -9,6 +9,7 @@
 use super::{
     disk::Disk,
     ingest::{IngestError, IngestLimits, Ingested},
+    tally::Tally,
 };
 use crate::{ObjectId, limits::INGEST_THREADS_MAX, oid, pack::SealedPack};
 use gix_object::Kind;
@@ -64,12 +65,13 @@ pub(super) fn index_pack(
     stream: &mut dyn BufRead,
     find_base: FindBase<'_>,
     limits: &IngestLimits,
+    tally: &Tally,
     stop: &AtomicBool,
 ) -> Result<Option<IndexedPack>, IngestError> {
     let written = [directory.join("incoming.pack"), directory.join("incoming.idx")];
     // Deltas of deltas of deltas by the ten thousand overflow a counter in gix-pack, which panics.
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        write_pack(disk, &written, stream, find_base, limits, stop)
+        write_pack(disk, &written, stream, find_base, limits, tally, stop)
     }));
     let result = result.unwrap_or_else(|_| Err(IngestError::Corrupt("the indexer gave up".into())));
     if !matches!(result, Ok(Some(_))) {
@@ -86,6 +88,7 @@ fn write_pack(
     stream: &mut dyn BufRead,
     find_base: FindBase<'_>,
     limits: &IngestLimits,
+    tally: &Tally,
     stop: &AtomicBool,
 ) -> Result<Option<IndexedPack>, IngestError> {
     let verdict = Verdict::default();
@@ -108,6 +111,8 @@ fn write_pack(
     if count > limits.objects as usize {
         return Err(IngestError::TooLarge("objects of one pack"));
     }
+    // Below the limit, which is a `u32`.
+    tally.begin(count as u32);
     if count == 0 {
         let mut trailer = [0; EMPTY_TRAILER.len()];
         stream.read_exact(&mut trailer).map_err(|error| IngestError::Io(error.kind().into()))?;
@@ -124,6 +129,7 @@ fn write_pack(
         inflated_bytes: 0,
         entry_bytes_left: &allowance,
         limits,
+        tally,
         verdict: &verdict,
     };
     let output = PackFile {
@@ -132,7 +138,7 @@ fn write_pack(
     };
     let mut entries = EntriesToBytesIter::new(entries, output, version, SHA1);
     let mut index = BufWriter::with_capacity(WRITE_BUFFER_BYTES, disk.create_file(index_path)?);
-    let mut meter = Meter::default();
+    let mut meter = Meter { resolved: tally.indexed.clone(), ..Meter::default() };
     let decoded = meter.decoded.clone();
     let make_resolver = || {
         let file = data::File::at(pack_path, SHA1).map_err(|error| io::Error::other(error.to_string()))?;
@@ -297,12 +303,14 @@ struct LimitedEntries<'a, R> {
     inflated_bytes: u64,
     entry_bytes_left: &'a Cell<u64>,
     limits: &'a IngestLimits,
+    tally: &'a Tally,
     verdict: &'a Verdict,
 }
 
 impl<R: BufRead> LimitedEntries<'_, R> {
     fn check(&mut self, entry: &Entry) -> Result<(), IngestError> {
         self.count += 1;
+        self.tally.set_received(self.count);
         self.inflated_bytes = self.inflated_bytes.saturating_add(entry.decompressed_size);
         if self.count > self.limits.objects {
             return Err(IngestError::TooLarge("objects of one pack"));
@@ -468,15 +476,18 @@ fn check_reference_chains(pack: &SealedPack, depth_max: u32) -> Result<(), Inges
     Ok(())
 }
 
-/// The progress that gix-pack reports to: nobody looks at it, but for the sum of what was inflated.
+/// The progress that gix-pack reports to: looked at are the sum of what was inflated and the count of what was resolved.
 #[derive(Default)]
 struct Meter {
     own: StepShared,
     decoded: StepShared,
+    resolved: StepShared,
 }
 
 /// The name under which gix-pack counts inflated bytes.
 const DECODING: &str = "Decoding";
+/// The name under which it counts objects that it has resolved and hashed.
+const RESOLVING: &str = "Resolving";
 
 impl Count for Meter {
     fn set(&self, step: Step) {
@@ -516,8 +527,12 @@ impl NestedProgress for Meter {
     type SubProgress = Self;
 
     fn add_child(&mut self, name: impl Into<String>) -> Self {
-        let own = if name.into() == DECODING { self.decoded.clone() } else { StepShared::default() };
-        Self { own, decoded: self.decoded.clone() }
+        let own = match name.into().as_str() {
+            DECODING => self.decoded.clone(),
+            RESOLVING => self.resolved.clone(),
+            _ => StepShared::default(),
+        };
+        Self { own, decoded: self.decoded.clone(), resolved: self.resolved.clone() }
     }
 
     fn add_child_with_id(&mut self, name: impl Into<String>, _id: Id) -> Self {

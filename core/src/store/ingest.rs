@@ -7,6 +7,7 @@ use super::{
     RepositoryId, Snapshot, Verified, VerifyError,
     disk::{Disk, LocalDisk},
     index::{self, index_pack},
+    tally::Tally,
     verify,
 };
 use crate::{
@@ -111,6 +112,7 @@ pub struct Quarantine {
     /// The objects of `base`, then those of `packs`.
     pub(super) objects: Arc<Database>,
     limits: IngestLimits,
+    pub(super) tally: Arc<Tally>,
     pub(super) directory: QuarantineDirectory,
 }
 
@@ -125,7 +127,12 @@ impl Quarantine {
         disk.create_dir(&path)?;
         let directory = QuarantineDirectory { disk, path };
         let objects = base.as_ref().map_or_else(|| Arc::new(Database::new(Vec::new())), |base| base.objects.clone());
-        Ok(Self { repository, base, packs: Vec::new(), objects, limits, directory })
+        Ok(Self { repository, base, packs: Vec::new(), objects, limits, tally: Arc::default(), directory })
+    }
+
+    /// Counts in `tally` what happens here.
+    pub fn count_in(&mut self, tally: Arc<Tally>) {
+        self.tally = tally;
     }
 
     /// Whether an object is here already: in the repository or in this quarantine. Before any ingest, yes means that
@@ -152,7 +159,7 @@ impl Quarantine {
             Ok(Some(object.kind))
         };
         let disk = &*self.directory.disk;
-        let indexed = index_pack(disk, &self.directory.path, stream, &mut find_base, &self.limits, stop)?;
+        let indexed = index_pack(disk, &self.directory.path, stream, &mut find_base, &self.limits, &self.tally, stop)?;
         let Some(index::IndexedPack { path, stem, counts }) = indexed else {
             return Ok(Ingested { objects: 0, bytes: 0 });
         };
@@ -183,8 +190,15 @@ impl Quarantine {
 /// Indexes the pack in `bytes` into `directory`, which must exist, with nothing to find bases in: what a hostile sender
 /// can reach of the ingest, as a function. `directory` is left as it was.
 pub fn ingest_bytes(bytes: &[u8], directory: &Path, limits: &IngestLimits) -> Result<Ingested, IngestError> {
-    let indexed =
-        index_pack(&LocalDisk, directory, &mut &bytes[..], &mut |_, _| Ok(None), limits, &AtomicBool::new(false))?;
+    let indexed = index_pack(
+        &LocalDisk,
+        directory,
+        &mut &bytes[..],
+        &mut |_, _| Ok(None),
+        limits,
+        &Tally::default(),
+        &AtomicBool::new(false),
+    )?;
     let Some(indexed) = indexed else { return Ok(Ingested { objects: 0, bytes: 0 }) };
     for path in [indexed.path.with_extension("idx"), indexed.path] {
         LocalDisk.remove_file(&path).map_err(IngestError::Disk)?;

@@ -19,6 +19,7 @@ mod publish;
 mod record;
 mod snapshot;
 mod standing;
+mod tally;
 mod verify;
 mod writer;
 
@@ -33,3 +34,4 @@ pub use layout::RepositoryId;
 pub use publish::{Verified, VerifyError};
 pub use snapshot::{MirroredRepository, Retention, Snapshot};
 pub use standing::{Refusal, Stale, Standing};
+pub use tally::Tally;

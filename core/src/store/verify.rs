@@ -9,6 +9,7 @@
 use super::{
     Quarantine, Verified, VerifyError,
     fsck::{self, Findings},
+    tally::Tally,
 };
 use crate::{
     ObjectId,
@@ -29,7 +30,9 @@ const OBJECTS_PER_STOP: u32 = 256;
 pub(super) fn verify(quarantine: Quarantine, refs: RefTable, stop: &AtomicBool) -> Result<Verified, VerifyError> {
     let objects = quarantine.objects.clone();
     let old_packs = quarantine.base.as_ref().map_or(0, |base| base.objects.packs().len());
-    let mut proof = Proof::over(&objects, stop);
+    let new = objects.packs().iter().skip(old_packs).map(|pack| pack.len()).sum();
+    quarantine.tally.begin_checks(new);
+    let mut proof = Proof::over(&objects, &quarantine.tally, stop);
     proof.check_packs(old_packs)?;
     let known = quarantine.base.as_ref().map(|base| &*base.refs);
     let refs = proof.check_refs(refs, known)?;
@@ -41,7 +44,7 @@ pub(super) fn verify(quarantine: Quarantine, refs: RefTable, stop: &AtomicBool) 
 /// Whether the packs of `objects` from the `from`-th on, checked before, name only objects that are in `objects`. The
 /// packs before are closed.
 pub(super) fn check_closed(objects: &Database, from: usize, stop: &AtomicBool) -> Result<(), VerifyError> {
-    Proof::over(objects, stop).check_packs(from)
+    Proof::over(objects, &Tally::default(), stop).check_packs(from)
 }
 
 struct Proof<'a> {
@@ -52,11 +55,12 @@ struct Proof<'a> {
     peeled: HashMap<Number, ObjectId>,
     reader: Reader,
     findings: Findings,
+    tally: &'a Tally,
     stop: &'a AtomicBool,
 }
 
 impl<'a> Proof<'a> {
-    fn over(objects: &'a Database, stop: &'a AtomicBool) -> Self {
+    fn over(objects: &'a Database, tally: &'a Tally, stop: &'a AtomicBool) -> Self {
         Self {
             objects,
             kinds: vec![None; objects.numbers_end() as usize],
@@ -64,6 +68,7 @@ impl<'a> Proof<'a> {
             // Every object came in through an ingest, under limits of its own.
             reader: Reader::with_limits(READER_CACHE_BYTES_MAX, u64::MAX),
             findings: Findings::default(),
+            tally,
             stop,
         }
     }
@@ -135,6 +140,7 @@ impl<'a> Proof<'a> {
         let mut links = Vec::new();
         for rank in 0..entries.len() {
             self.check_stop(rank)?;
+            self.tally.add_checked();
             let Some(position) = entries.position(rank) else { continue };
             let number = self.objects.number_at(pack_index, position);
             let kind = self.kind(number)?;

@@ -4,11 +4,12 @@ use crate::upstream::{GO_ON, check_published, git, git_with_input, refs_of};
 use heliostat_core::{
     ObjectId,
     refs::{Change, Head, Ref, RefName, RefTable},
-    store::{IngestLimits, Retention, Store},
+    store::{IngestLimits, Retention, Store, Tally},
 };
 use heliostat_testrepo::{Rng, Spec};
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -84,8 +85,16 @@ fn any_sequence_of_changes_is_mirrored() {
     let all = git(&repository.path, &["rev-list", "--all", "--objects"]);
     let pack = git_with_input(&repository.path, &["pack-objects", "--quiet", "--stdout"], all.as_bytes());
     let mut quarantine = mirror.quarantine(IngestLimits::default()).unwrap();
+    let tally = Arc::new(Tally::default());
+    quarantine.count_in(tally.clone());
+    assert!(!tally.has_come());
     quarantine.ingest(&mut &pack[..], &GO_ON).unwrap();
-    let mut before = mirror.publish(quarantine.verify(model.table(), &GO_ON).unwrap(), now).unwrap();
+    let every = (all.lines().count() as u64, all.lines().count() as u64);
+    assert!(tally.has_come());
+    assert_eq!((tally.received(), tally.indexed(), tally.checked()), (every, every, (0, 0)));
+    let verified = quarantine.verify(model.table(), &GO_ON).unwrap();
+    assert_eq!(tally.checked(), every);
+    let mut before = mirror.publish(verified, now).unwrap();
     for step in 0..60 {
         model.step(&mut rng, &repository.commits);
         let table = model.table();

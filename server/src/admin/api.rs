@@ -58,10 +58,12 @@ fn identity(node: &Node) -> Value {
 
 fn progress(activity: &Activity) -> Value {
     let progress = &activity.progress;
+    let (done, total) = progress.objects().unzip();
     json!({
         "repository": activity.path.as_str(),
         "phase": progress.phase().as_str(),
         "bytes": progress.bytes(),
-        "objects": progress.objects(),
+        "objects": done,
+        "objects_total": total,
     })
 }

@@ -20,7 +20,7 @@ use heliostat_core::{
 };
 use node::{Client, Identity};
 use place::{Place, Refusal};
-use progress::Display;
+use progress::{Display, Step};
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 /// What the threads of synchronisation get to end.
@@ -125,6 +125,11 @@ fn alone(arguments: &Sync, config: &Arc<Config>, store: Arc<Store>) -> ExitCode 
     listed(unlisted, conclude(outcomes))
 }
 
+/// Whether `name` may be what the upstream calls `path`.
+fn is_spelling(path: &RepositoryPath, name: &str) -> bool {
+    path.as_str() == name || path.other_spelling().is_some_and(|other| other.as_str() == name)
+}
+
 /// With the word that the upstream's list could not be read, if so: what it would have named is not brought up to date.
 fn listed(unlisted: Option<String>, code: ExitCode) -> ExitCode {
     let Some(words) = unlisted else { return code };
@@ -167,7 +172,13 @@ fn beside_a_node(arguments: &Sync, client: &Client, identity: &Identity) -> Exit
         complain(format_args!("heliostat: a node runs on {data}: stop it to seed a repository from disk"));
         return ExitCode::FAILURE;
     }
-    let display = Display::waiting(&format!("the node at {} is at work", client.address()));
+    let display = Display::waiting(format!("the node at {}", client.address()), {
+        let (client, named) = (client.clone(), arguments.repositories.clone());
+        move || {
+            let is_meant = |step: &Step| named.is_empty() || named.iter().any(|path| is_spelling(path, &step.name));
+            client.steps().into_iter().filter(is_meant).collect()
+        }
+    });
     let (paths, unlisted) = match arguments.repositories.as_slice() {
         [] => match client.repositories() {
             Ok(found) => found,

@@ -101,6 +101,7 @@ pub(super) fn bring(
     let _unpublished = Unpublished { store, path: repository.path() };
     let limits = IngestLimits::default();
     let mut quarantine = repository.quarantine(limits).map_err(of_store)?;
+    quarantine.count_in(progress.tally().clone());
     let refs = asked.advertised().refs.clone();
     let snapshot = repository.snapshot();
     let source = seed.as_ref().map(|seed| seed.source().to_owned());

@@ -1,8 +1,9 @@
 //! How far a sync has come, for whoever looks: written by its thread, read by any.
 
+use heliostat_core::store::Tally;
 use std::sync::{
-    Mutex,
-    atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
+    Arc, Mutex,
+    atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
 };
 
 /// What a sync is doing.
@@ -16,8 +17,10 @@ pub enum Phase {
     Asking,
     /// Finding out what is common.
     Negotiating,
-    /// The pack is coming and is indexed.
+    /// The pack is coming.
     Receiving,
+    /// It has come, and the ids of its objects are found.
+    Indexing,
     /// Objects and connectivity are checked.
     Verifying,
     /// On its way to the disk.
@@ -31,29 +34,56 @@ pub enum Phase {
 pub struct Progress {
     phase: AtomicU8,
     bytes: AtomicU64,
-    objects: AtomicU32,
+    tally: Arc<Tally>,
     message: Mutex<String>,
 }
 
 impl Progress {
     /// Enters a phase.
     pub fn enter(&self, phase: Phase) {
+        if phase == Phase::Receiving {
+            // What an earlier pack has left says nothing of this one.
+            self.tally.begin(0);
+        }
         self.phase.store(phase as u8, Relaxed);
     }
 
     /// What it is doing.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        const ALL: [Phase; 7] = [
+        const ALL: [Phase; 8] = [
             Phase::Waiting,
             Phase::Asking,
             Phase::Negotiating,
             Phase::Receiving,
+            Phase::Indexing,
             Phase::Verifying,
             Phase::Publishing,
             Phase::Done,
         ];
-        ALL.get(usize::from(self.phase.load(Relaxed))).copied().unwrap_or_default()
+        match ALL.get(usize::from(self.phase.load(Relaxed))).copied().unwrap_or_default() {
+            // Both are one call.
+            Phase::Receiving if self.tally.has_come() => Phase::Indexing,
+            phase => phase,
+        }
+    }
+
+    /// How many objects the phase has dealt with, and of how many; `None` where nothing is known to count.
+    #[must_use]
+    pub fn objects(&self) -> Option<(u64, u64)> {
+        let counted = match self.phase() {
+            Phase::Receiving => self.tally.received(),
+            Phase::Indexing => self.tally.indexed(),
+            Phase::Verifying => self.tally.checked(),
+            _ => return None,
+        };
+        Some(counted).filter(|(_, total)| *total > 0)
+    }
+
+    /// Where the store counts objects.
+    #[must_use]
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     /// Counts bytes that came.
@@ -65,17 +95,6 @@ impl Progress {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
-    }
-
-    /// The pack says how many objects it holds.
-    pub fn set_objects(&self, objects: u32) {
-        self.objects.store(objects, Relaxed);
-    }
-
-    /// Objects of the pack that is coming; 0 before it says.
-    #[must_use]
-    pub fn objects(&self) -> u32 {
-        self.objects.load(Relaxed)
     }
 
     /// The upstream says what it does (side-band 2), already escaped.
@@ -99,7 +118,8 @@ impl Phase {
             Self::Asking => "asking the upstream",
             Self::Negotiating => "negotiating",
             Self::Receiving => "receiving",
-            Self::Verifying => "verifying",
+            Self::Indexing => "indexing",
+            Self::Verifying => "checking",
             Self::Publishing => "publishing",
             Self::Done => "done",
         }

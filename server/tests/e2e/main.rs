@@ -41,5 +41,6 @@ mod ls_remote;
 mod names;
 mod outage;
 mod partial;
+mod progress;
 mod support;
 mod tls;

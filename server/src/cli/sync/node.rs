@@ -1,6 +1,6 @@
 //! The running node's admin API, from its client's side: one request, one JSON answer.
 
-use super::Outcome;
+use super::{Outcome, progress::Step};
 use crate::{config::Admin, upstream::transport::Head};
 use heliostat_core::RepositoryPath;
 use serde_json::Value;
@@ -88,6 +88,24 @@ impl Client {
                 String::from_utf8_lossy(&body).trim_end()
             )),
         }
+    }
+
+    /// What the node is doing; nothing, if it does not say.
+    pub(super) fn steps(&self) -> Vec<Step> {
+        let Ok((200, body)) = self.request("GET", "/api/v1/syncs", WORD_TIMEOUT) else { return Vec::new() };
+        let document: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let steps = document.get("syncs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let steps = steps.iter().filter_map(|step| {
+            let number = |name: &str| step.get(name).and_then(Value::as_u64);
+            Some(Step {
+                name: step.get("repository")?.as_str()?.to_owned(),
+                phase: step.get("phase")?.as_str()?.to_owned(),
+                objects: number("objects").zip(number("objects_total")),
+                bytes: number("bytes").unwrap_or_default(),
+                said: String::new(),
+            })
+        });
+        steps.collect()
     }
 
     /// Asks the node to sync `path`, and waits for the end.

@@ -1,69 +1,120 @@
-//! What syncs are doing, on a terminal: one line each, redrawn. Elsewhere nothing: results are lines of their own.
+//! What syncs are doing: on a terminal a line each, redrawn, with a bar where a total is known; elsewhere, every few
+//! seconds, a line each. What is counted is what has been done, never what was announced.
 
 use crate::sync::Activity;
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use std::{
     collections::BTreeMap,
     io::IsTerminal,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::mpsc::{self, RecvTimeoutError, Sender},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-/// How often lines are redrawn.
+/// How often lines are redrawn on a terminal.
 const REDRAW: Duration = Duration::from_millis(100);
-/// Lines on the screen at once.
+/// How often they are written elsewhere.
+const REPORT: Duration = Duration::from_secs(3);
+/// Lines at once.
 const LINES_MAX: usize = 16;
+
+/// Where one sync stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Step {
+    /// Of what: a repository, as a rule.
+    pub(super) name: String,
+    pub(super) phase: String,
+    /// Objects dealt with in this phase, and of how many.
+    pub(super) objects: Option<(u64, u64)>,
+    /// Bytes that have come from the upstream.
+    pub(super) bytes: u64,
+    /// The upstream's last words.
+    pub(super) said: String,
+}
 
 /// The lines, drawn by a thread of their own until [`Display::end`].
 pub(super) struct Display {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
 }
 
 impl Display {
     /// Shows what `activities` gives.
     pub(super) fn start(activities: impl Fn() -> Vec<Activity> + Send + 'static) -> Self {
-        Self::draw(move |lines| {
-            let activities = activities();
-            lines
-                .show(activities.iter().take(LINES_MAX).map(|activity| (activity.path.to_string(), text_of(activity))));
+        Self::draw(move || activities().iter().map(Step::of).collect())
+    }
+
+    /// Shows that somebody else, `whom`, works, for how long, and the `steps` that they tell of.
+    pub(super) fn waiting(whom: String, steps: impl Fn() -> Vec<Step> + Send + 'static) -> Self {
+        let began = Instant::now();
+        Self::draw(move || {
+            let phase = format!("at work for {} s", began.elapsed().as_secs());
+            let all = Step { name: whom.clone(), phase, ..Step::default() };
+            std::iter::once(all).chain(steps()).collect()
         })
     }
 
-    /// Shows one line while somebody else works.
-    pub(super) fn waiting(text: &str) -> Self {
-        let text = text.to_owned();
-        Self::draw(move |lines| lines.show([(String::new(), text.clone())].into_iter()))
-    }
-
-    fn draw(mut frame: impl FnMut(&mut Lines) + Send + 'static) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        if !std::io::stderr().is_terminal() {
-            return Self { stop, thread: None };
-        }
-        let stopped = stop.clone();
+    fn draw(steps: impl Fn() -> Vec<Step> + Send + 'static) -> Self {
+        let (stop, stopped) = mpsc::channel();
         let thread = std::thread::spawn(move || {
+            let is_terminal = std::io::stderr().is_terminal();
             let mut lines = Lines::default();
-            while !stopped.load(Relaxed) {
-                frame(&mut lines);
-                std::thread::sleep(REDRAW);
+            let pause = if is_terminal { REDRAW } else { REPORT };
+            while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                let steps: Vec<Step> = steps().into_iter().take(LINES_MAX).collect();
+                if is_terminal {
+                    lines.show(steps);
+                } else {
+                    steps.iter().for_each(|step| crate::cli::complain(format_args!("{}", step.line())));
+                }
             }
-            lines.show(std::iter::empty());
+            lines.show(Vec::new());
             let _ = lines.screen.clear();
         });
-        Self { stop, thread: Some(thread) }
+        Self { stop, thread }
     }
 
     /// Clears the lines.
-    pub(super) fn end(mut self) {
-        self.stop.store(true, Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+    pub(super) fn end(self) {
+        drop(self.stop);
+        let _ = self.thread.join();
+    }
+}
+
+impl Step {
+    fn of(activity: &Activity) -> Self {
+        let progress = &activity.progress;
+        Self {
+            name: activity.path.to_string(),
+            phase: progress.phase().as_str().to_owned(),
+            objects: progress.objects(),
+            bytes: progress.bytes(),
+            said: progress.message(),
         }
+    }
+
+    /// All of it but what the bar shows.
+    fn text(&self) -> String {
+        let mut text = self.phase.clone();
+        if self.bytes > 0 {
+            text += &format!(", {}", HumanBytes(self.bytes));
+        }
+        if !self.said.is_empty() {
+            text += &format!(" ({})", self.said);
+        }
+        text
+    }
+
+    fn line(&self) -> String {
+        let objects =
+            self.objects.map(|(done, total)| format!(" {} of {} objects", HumanCount(done), HumanCount(total)));
+        let Self { name, phase, .. } = self;
+        let rest = self.text();
+        format!(
+            "{name}: {phase}{}{}",
+            objects.unwrap_or_default(),
+            rest.strip_prefix(phase.as_str()).unwrap_or_default()
+        )
     }
 }
 
@@ -74,42 +125,59 @@ struct Lines {
 }
 
 impl Lines {
-    fn show(&mut self, wanted: impl Iterator<Item = (String, String)>) {
-        let wanted: BTreeMap<String, String> = wanted.collect();
+    fn show(&mut self, steps: Vec<Step>) {
         self.bars.retain(|name, bar| {
-            let stays = wanted.contains_key(name);
+            let stays = steps.iter().any(|step| step.name == *name);
             if !stays {
                 bar.finish_and_clear();
             }
             stays
         });
-        for (name, text) in wanted {
-            let bar = self.bars.entry(name.clone()).or_insert_with(|| {
+        for step in steps {
+            let bar = self.bars.entry(step.name.clone()).or_insert_with(|| {
                 let bar = self.screen.add(ProgressBar::new_spinner());
-                if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {wide_msg}") {
-                    bar.set_style(style);
-                }
-                bar.set_prefix(name);
+                bar.set_prefix(step.name.clone());
                 bar
             });
-            bar.set_message(text);
+            let template = match step.objects {
+                Some((done, total)) => {
+                    bar.set_length(total);
+                    bar.set_position(done);
+                    "{spinner} {prefix} {msg} [{bar:24}] {human_pos}/{human_len} objects"
+                }
+                None => "{spinner} {prefix} {wide_msg}",
+            };
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar.set_message(step.text());
             bar.tick();
         }
     }
 }
 
-fn text_of(activity: &Activity) -> String {
-    let progress = &activity.progress;
-    let mut text = progress.phase().as_str().to_owned();
-    if progress.bytes() > 0 {
-        text += &format!(", {}", HumanBytes(progress.bytes()));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines() {
+        let step = |phase: &str, objects, bytes, said: &str| Step {
+            name: "team/app.git".into(),
+            phase: phase.into(),
+            objects,
+            bytes,
+            said: said.into(),
+        };
+        for (step, line) in [
+            (step("asking the upstream", None, 0, ""), "team/app.git: asking the upstream"),
+            (
+                step("receiving", Some((12_345, 190_722)), 4 << 20, ""),
+                "team/app.git: receiving 12,345 of 190,722 objects, 4.00 MiB",
+            ),
+            (step("negotiating", None, 2048, "Counting"), "team/app.git: negotiating, 2.00 KiB (Counting)"),
+        ] {
+            assert_eq!(step.line(), line);
+        }
     }
-    if progress.objects() > 0 {
-        text += &format!(", {} objects", HumanCount(progress.objects().into()));
-    }
-    let said = progress.message();
-    if !said.is_empty() {
-        text += &format!(" ({said})");
-    }
-    text
 }

@@ -212,7 +212,6 @@ impl Asked for AskedDirectory {
         if plan.bytes > pack_bytes_max {
             return Err(UpstreamError::TooLarge("bytes of a pack"));
         }
-        progress.set_objects(plan.objects);
         progress.enter(Phase::Receiving);
         let mut stream = PackStream {
             emitter: Emitter::new(plan, Framing::Bare),

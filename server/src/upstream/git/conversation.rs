@@ -180,8 +180,7 @@ impl Fetch<'_> {
                 ControlFlow::Continue(())
             }
         })));
-        let mut pack = PackHead { inner: &mut reader, progress, head: Vec::with_capacity(PACK_HEAD_BYTES) };
-        let taken = take(&mut pack);
+        let taken = take(&mut reader);
         let said = escaped(&fatal.lock().unwrap_or_else(PoisonError::into_inner));
         if !said.is_empty() {
             return Err(UpstreamError::Refused(said));
@@ -246,41 +245,4 @@ fn explain(control: &Control, error: &dyn Debug) -> UpstreamError {
     }
     let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     UpstreamError::Broken(escaped(lines.join("; ").as_bytes()))
-}
-
-/// Reads the number of objects from a pack's head as it passes by (`gitformat-pack`).
-struct PackHead<'a, R> {
-    inner: R,
-    progress: &'a Progress,
-    head: Vec<u8>,
-}
-
-/// Bytes of a pack's head.
-const PACK_HEAD_BYTES: usize = 12;
-
-impl<R: BufRead> io::Read for PackHead<'_, R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = io::Read::read(&mut self.fill_buf()?, out)?;
-        self.consume(count);
-        Ok(count)
-    }
-}
-
-impl<R: BufRead> BufRead for PackHead<'_, R> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.inner.fill_buf()
-    }
-
-    fn consume(&mut self, count: usize) {
-        let missing = PACK_HEAD_BYTES - self.head.len();
-        if missing > 0
-            && let Ok(buffer) = self.inner.fill_buf()
-        {
-            self.head.extend_from_slice(&buffer[..missing.min(count).min(buffer.len())]);
-            if let [b'P', b'A', b'C', b'K', _, _, _, _, a, b, c, d] = self.head[..] {
-                self.progress.set_objects(u32::from_be_bytes([a, b, c, d]));
-            }
-        }
-        self.inner.consume(count);
-    }
 }

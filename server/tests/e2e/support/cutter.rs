@@ -1,4 +1,4 @@
-//! A TCP relay in front of the upstream that can cut what the upstream says after so many bytes.
+//! A TCP relay in front of the upstream that can cut what the upstream says after so many bytes, or hold it back there.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -10,6 +10,7 @@ use std::time::Duration;
 pub struct Cutter {
     port: u16,
     budget: Arc<AtomicU64>,
+    holds: Arc<AtomicBool>,
     ended: Arc<AtomicBool>,
 }
 
@@ -18,7 +19,8 @@ impl Cutter {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
         let port = listener.local_addr().expect("bound").port();
         let (budget, ended) = (Arc::new(AtomicU64::new(u64::MAX)), Arc::new(AtomicBool::new(false)));
-        let (limit, stop) = (budget.clone(), ended.clone());
+        let holds = Arc::new(AtomicBool::new(false));
+        let (limit, held, stop) = (budget.clone(), holds.clone(), ended.clone());
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 if stop.load(Ordering::SeqCst) {
@@ -26,10 +28,10 @@ impl Cutter {
                 }
                 let Ok(client) = client else { continue };
                 let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { continue };
-                relay(client, server, limit.load(Ordering::SeqCst));
+                relay(client, server, limit.load(Ordering::SeqCst), held.load(Ordering::SeqCst));
             }
         });
-        Self { port, budget, ended }
+        Self { port, budget, holds, ended }
     }
 
     pub fn url(&self) -> String {
@@ -39,6 +41,12 @@ impl Cutter {
     /// From here on each new connection hears at most this many bytes, then it is closed.
     pub fn cut_after(&self, bytes: u64) {
         self.budget.store(bytes, Ordering::SeqCst);
+    }
+
+    /// From here on each new connection hears at most this many bytes, and then nothing until the client gives up.
+    pub fn hold_after(&self, bytes: u64) {
+        self.holds.store(true, Ordering::SeqCst);
+        self.cut_after(bytes);
     }
 
     /// New connections are whole again.
@@ -56,18 +64,18 @@ impl Drop for Cutter {
 }
 
 /// Two threads a connection; each ends with its stream, or when nothing came for a minute.
-fn relay(client: TcpStream, server: TcpStream, budget: u64) {
+fn relay(client: TcpStream, server: TcpStream, budget: u64, holds: bool) {
     for stream in [&client, &server] {
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a nonzero time");
     }
     let ends = || (client.try_clone().expect("a second handle"), server.try_clone().expect("a second handle"));
     let (from_client, to_server) = ends();
     let (to_client, from_server) = ends();
-    std::thread::spawn(move || pump(from_client, to_server, u64::MAX));
-    std::thread::spawn(move || pump(from_server, to_client, budget));
+    std::thread::spawn(move || pump(from_client, to_server, u64::MAX, false));
+    std::thread::spawn(move || pump(from_server, to_client, budget, holds));
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, mut budget: u64) {
+fn pump(mut from: TcpStream, mut to: TcpStream, mut budget: u64, holds: bool) {
     let mut buffer = [0; 4096];
     while budget > 0 {
         let wanted = buffer.len().min(usize::try_from(budget).unwrap_or(usize::MAX));
@@ -76,6 +84,10 @@ fn pump(mut from: TcpStream, mut to: TcpStream, mut budget: u64) {
             break;
         }
         budget -= read as u64;
+    }
+    if holds && budget == 0 {
+        // Its request is over: what can be seen next is its end.
+        let _ = to.peek(&mut [0]);
     }
     // Whichever side is gone already needs no telling.
     let _ = to.shutdown(Shutdown::Write);
