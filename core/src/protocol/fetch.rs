@@ -11,7 +11,7 @@
 //! then dies. Here shallow-info comes first.
 
 use super::{
-    PackOrder, Phase, Version, View,
+    PackOrder, Phase, Version, View, WantPolicy,
     arguments::leading_id,
     demand::Demand,
     haves::Common,
@@ -83,7 +83,9 @@ impl Fetch {
     }
 
     fn want_ref(&mut self, name: &[u8], view: &View<'_>) -> Refused<()> {
-        let Some(id) = value_of(view.refs, name) else {
+        // Deleted since the advertisement it is what it was lately, as it would be by its id.
+        let mut tables = std::iter::once(view.refs).chain(lately(view));
+        let Some(id) = tables.find_map(|table| value_of(table, name)) else {
             return refused(format!("unknown ref {}", quoted(name)));
         };
         if !self.wanted_names.insert(name.into()) {
@@ -174,6 +176,12 @@ pub(super) fn boundary_lines(boundary: &Boundary, reply: &mut Reply) {
     for id in &boundary.unshallow {
         reply.line(format_args!("unshallow {id}"));
     }
+}
+
+/// What was advertised lately, newest first, where the policy grants that.
+fn lately<'a>(view: &View<'a>) -> impl Iterator<Item = &'a RefTable> + use<'a> {
+    let recent: &[_] = if view.policy.wants == WantPolicy::Recent { view.recent } else { &[] };
+    recent.iter().map(|table| &**table)
 }
 
 fn value_of(refs: &RefTable, name: &[u8]) -> Option<ObjectId> {

@@ -1,25 +1,25 @@
 //! References that move while clients are between an advertisement and its fetch: what was advertised is granted, on
 //! whatever connection it is asked for.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
+use std::thread::{Scope, ScopedJoinHandle};
 
 use crate::support::compare::fsck;
 use crate::support::conversation::{fetch, pack_of};
 use crate::support::git::{Git, Which};
+use crate::support::heliostat::Heliostat;
 use crate::support::http::request;
 use crate::support::repositories::Upstream;
 use crate::support::site::Site;
 
 const APP: &str = "team/app.git";
-/// How many times references move under the clients, each time several of them, and how long at most.
-const CHANGES: usize = 300;
-const CHURN_TIME: Duration = Duration::from_secs(12);
-/// What a busy machine still does in that time.
-const GENERATIONS_MIN: usize = 20;
-const CLONES_MIN: usize = 8;
+/// Commits for `main` to be moved to, and how often each client clones or fetches.
+const POOL: usize = 300;
+const TURNS: usize = 9;
 
 fn site(generations_kept: usize) -> Site {
     let config = tempfile::NamedTempFile::new().unwrap();
@@ -29,15 +29,11 @@ fn site(generations_kept: usize) -> Site {
     })
 }
 
-/// Commits that no reference reaches, each on top of one of the few before it: going from one to another is mostly a forced
-/// push.
+/// Commits that no reference reaches, and mostly none of the others: going from one to another is a forced push.
 fn pool(upstream: &Upstream, random: &mut fastrand::Rng) -> Vec<String> {
-    let mut stream = String::new();
-    for mark in 1..=CHANGES {
-        let from = match mark {
-            1 => upstream.id("main"),
-            _ => format!(":{}", random.usize(mark.saturating_sub(5).max(1)..mark)),
-        };
+    let (mut stream, base) = (String::new(), upstream.id("main"));
+    for mark in 1..=POOL {
+        let from = if mark == 1 || random.u8(..4) > 0 { base.clone() } else { format!(":{}", mark - 1) };
         let date = 1_720_000_000 + mark;
         stream += &format!(
             "commit refs/heads/pool\nmark :{mark}\ncommitter C <c@example.com> {date} +0000\ndata 0\nfrom {from}\n\
@@ -54,119 +50,142 @@ fn pool(upstream: &Upstream, random: &mut fastrand::Rng) -> Vec<String> {
     upstream.run(&["update-ref", "-d", "refs/heads/pool"]);
     let marks = std::fs::read_to_string(marks).unwrap();
     let ids: Vec<String> = marks.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect();
-    assert_eq!(ids.len(), CHANGES);
+    assert_eq!(ids.len(), POOL);
     ids
 }
 
-/// Moves `main`, and branches and tags that come, go, and come back where a folder of branches was.
-fn churn(upstream: &Upstream, pool: &[String], random: &mut fastrand::Rng) -> usize {
-    const NAMES: [&str; 6] =
-        ["heads/topic", "heads/topic/part", "heads/other", "tags/moving", "pull/1/head", "notes/n"];
-    let began = Instant::now();
-    let mut there: HashSet<&str> = HashSet::new();
-    for (at, id) in pool.iter().enumerate() {
-        if began.elapsed() > CHURN_TIME {
-            return at;
-        }
+/// What moves the references.
+struct Churn<'a> {
+    upstream: &'a Upstream,
+    mirror: &'a Heliostat,
+    pool: std::vec::IntoIter<String>,
+    there: HashSet<&'static str>,
+    random: fastrand::Rng,
+    changes: usize,
+}
+
+impl Churn<'_> {
+    /// Forces `main`, and moves a branch or tag that comes, goes, or comes back where a folder of branches was; the mirror
+    /// hears of it, as by a hook.
+    fn step(&mut self) {
+        const NAMES: [&str; 5] = ["heads/topic", "heads/topic/part", "heads/other", "tags/moving", "pull/1/head"];
+        let id = self.pool.next().expect("enough of them");
         let mut commands = format!("update refs/heads/main {id}\n");
-        let name = NAMES[random.usize(..NAMES.len())];
+        let name = NAMES[self.random.usize(..NAMES.len())];
         let rival = match name {
             "heads/topic" => Some("heads/topic/part"),
             "heads/topic/part" => Some("heads/topic"),
             _ => None,
         };
-        if let Some(rival) = rival.filter(|rival| there.remove(rival)) {
-            upstream.run(&["update-ref", "-d", &format!("refs/{rival}")]);
+        if let Some(rival) = rival.filter(|rival| self.there.remove(rival)) {
+            self.upstream.run(&["update-ref", "-d", &format!("refs/{rival}")]);
         }
-        if random.bool() || !there.remove(name) {
-            there.insert(name);
-            commands += &format!("update refs/{name} {}\n", pool[random.usize(..=at)]);
+        if self.random.bool() || !self.there.remove(name) {
+            self.there.insert(name);
+            commands += &format!("update refs/{name} {id}\n");
         } else {
             commands += &format!("delete refs/{name}\n");
         }
-        let finished = upstream.git.run_with(&upstream.folder, &["update-ref", "--stdin"], commands.as_bytes());
+        let folder = &self.upstream.folder;
+        let finished = self.upstream.git.run_with(folder, &["update-ref", "--stdin"], commands.as_bytes());
         assert!(finished.status.success(), "{commands}{}", finished.stderr);
+        let answer = self.mirror.admin("POST", &format!("/api/v1/repositories/{APP}/sync"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        self.changes += 1;
     }
-    pool.len()
 }
 
-/// One client: a clone, and then a repository that it brings up to date. What it made, and every tip of `main` that it saw.
-fn client(
-    git: &Git,
-    url: &str,
-    folder: &Path,
-    over: &AtomicBool,
-    clones: &AtomicUsize,
-) -> (Vec<PathBuf>, HashSet<String>) {
+/// Passes on what clients say, and lets references move whenever one is about to ask: after its advertisement, before its
+/// fetch.
+fn relay<'s>(scope: &'s Scope<'s, '_>, listener: TcpListener, port: u16, churn: &'s Mutex<Churn<'_>>) {
+    scope.spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let mut head = [0];
+            // The end of it.
+            if client.peek(&mut head).is_ok_and(|length| length == 1) && head == [0] {
+                return;
+            }
+            let mut server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            scope.spawn(move || {
+                let _ = std::io::copy(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Both);
+            });
+            scope.spawn(move || {
+                let mut buffer = vec![0; 64 << 10];
+                while let Ok(length @ 1..) = client.read(&mut buffer) {
+                    if buffer.starts_with(b"POST ") {
+                        churn.lock().unwrap().step();
+                    }
+                    if server.write_all(&buffer[..length]).is_err() {
+                        break;
+                    }
+                }
+                let _ = server.shutdown(Shutdown::Both);
+            });
+        }
+    });
+}
+
+/// One client: clones, and fetches into the clones. What it made, and how many tips of `main` it saw.
+fn client(git: &Git, url: &str, folder: &Path) -> Result<(Vec<PathBuf>, usize), String> {
     let (mut made, mut tips) = (Vec::new(), HashSet::new());
-    let mut turn = 0;
-    // One more when all is still.
-    let mut last = false;
-    while !last {
-        last = over.load(Ordering::Relaxed);
+    for turn in 0..TURNS {
         if turn % 3 == 0 {
             let name = format!("clone-{turn}");
-            git.try_text(folder, &["clone", "--quiet", "--mirror", url, &name])
-                .unwrap_or_else(|error| panic!("{error}"));
-            clones.fetch_add(1, Ordering::Relaxed);
+            git.try_text(folder, &["clone", "--quiet", "--mirror", url, &name])?;
             made.push(folder.join(name));
         } else {
-            let clone = made.last().expect("the first turn is a clone");
-            git.try_text(clone, &["fetch", "--quiet", "--prune", "origin"]).unwrap_or_else(|error| panic!("{error}"));
+            git.try_text(&made[turn / 3], &["fetch", "--quiet", "--prune", "origin"])?;
         }
-        tips.insert(git.text(made.last().unwrap(), &["rev-parse", "refs/heads/main"]));
-        turn += 1;
+        tips.insert(git.try_text(&made[turn / 3], &["rev-parse", "refs/heads/main"])?);
     }
-    (made, tips)
+    Ok((made, tips.len()))
 }
 
-/// Real clients while references move several times a second: none is refused, and what each got is whole.
+/// Real clients, with references forced after each advertisement and before each fetch: none is refused, and what each got is
+/// whole.
 #[test]
 fn clients_while_references_move() {
-    // Those that one client may lag behind the others on a busy machine.
+    // Those by which one client may lag behind the others on a busy machine.
     let mut site = site(500);
     let upstream = site.upstream(APP);
     let mut random = fastrand::Rng::with_seed(5);
-    let pool = pool(&upstream, &mut random);
-    let url = site.mirror_url(APP);
-    let (over, clones) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let clients: Vec<(Git, PathBuf)> =
-        [(Which::Machine, 0), (Which::Machine, 2), (Which::Debian, 0), (Which::Debian, 2)]
-            .map(|(which, version)| (Git::client(&site.sandbox, which, version), site.sandbox.fresh("client")))
-            .into();
-    let (changes, results) = std::thread::scope(|scope| {
-        let running: Vec<_> = clients
-            .iter()
-            .map(|(git, folder)| {
-                std::fs::create_dir_all(folder).unwrap();
-                scope.spawn(|| client(git, &url, folder, &over, &clones))
-            })
-            .collect();
-        let changes = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| churn(&upstream, &pool, &mut random)));
-        over.store(true, Ordering::Relaxed);
-        let results: Vec<_> = running.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
-        (changes.unwrap(), results)
+    let pool = pool(&upstream, &mut random).into_iter();
+    let clients =
+        [(Which::Machine, 0), (Which::Machine, 2), (Which::Debian, 0), (Which::Debian, 2)].map(|(which, version)| {
+            let folder = site.sandbox.fresh("client");
+            std::fs::create_dir_all(&folder).unwrap();
+            (Git::client(&site.sandbox, which, version), folder)
+        });
+    let mirror = &*site.mirror();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let url = format!("http://{address}/{APP}");
+    let churn = Churn { upstream: &upstream, mirror, pool, there: HashSet::new(), random, changes: 0 };
+    let churn = Mutex::new(churn);
+    let results = std::thread::scope(|scope| {
+        relay(scope, listener, mirror.port(), &churn);
+        let running = clients.each_ref().map(|(git, folder)| scope.spawn(|| client(git, &url, folder)));
+        let results = running.map(ScopedJoinHandle::join);
+        TcpStream::connect(address).unwrap().write_all(&[0]).unwrap();
+        results
     });
-    let log = site.mirror().log();
-    let refusals: Vec<&str> = log.lines().filter(|line| line.contains("not our ref")).collect();
-    assert!(refusals.is_empty(), "{refusals:#?}");
-    let mut tips = HashSet::new();
     for ((git, _), result) in clients.iter().zip(results) {
-        let (made, seen) = result.expect("no client failed");
-        tips.extend(seen);
+        let (made, tips) = result.unwrap().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(tips, TURNS, "`main` moved each time");
         for clone in &made {
             fsck(git, clone).unwrap();
         }
-        let main = git.text(made.last().unwrap(), &["rev-parse", "refs/heads/main"]);
-        assert_eq!(main, upstream.id("main"), "all have the end of it");
     }
-    let generations: BTreeSet<&str> =
+    let log = mirror.log();
+    assert!(!log.contains("not our ref") && !log.contains("panicked"), "{log}");
+    let generations: HashSet<&str> =
         log.lines().filter_map(|line| line.split(" generation=").nth(1)?.split(' ').next()).collect();
-    let clones = clones.into_inner();
-    eprintln!("{changes} changes, {} generations, {} tips seen, {clones} clones", generations.len(), tips.len());
-    assert!(generations.len() >= GENERATIONS_MIN, "{} generations of {changes} changes", generations.len());
-    assert!(tips.len() >= GENERATIONS_MIN / 2 && clones >= CLONES_MIN, "{} tips seen by {clones} clones", tips.len());
-    assert!(!log.contains("panicked"), "{log}");
+    let changes = churn.lock().unwrap().changes;
+    assert!(changes >= clients.len() * TURNS, "{changes} changes");
+    assert!(generations.len() >= changes / 2, "{} generations of {changes} changes", generations.len());
 }
 
 /// What one connection was told is asked for on others, after each of several forced pushes: granted as long as its
