@@ -4,7 +4,7 @@
 //! not counted.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
@@ -32,7 +32,7 @@ pub struct Scale {
     pub apache: bool,
     /// Clients at once.
     pub clients: u32,
-    /// How each clones, one fleet after another.
+    /// How each clones, one fleet after another, and then a fleet in which all of these clone at once.
     pub kinds: Vec<CloneKind>,
 }
 
@@ -80,12 +80,16 @@ pub struct Measured {
     pub mirror_memory_bytes: u64,
     /// `git clone --mirror` through the mirror.
     pub clone_seconds: f64,
-    /// `git fsck --full` of that clone, and comparing its references.
+    /// `git fsck --full --strict` of that clone, and comparing its references.
     pub verify_seconds: f64,
     /// Memory with nothing to do, just before the fleets.
     pub idle_memory_bytes: u64,
     /// Most memory during each fleet, in bytes, and what the fleet saw.
     pub fleets: Vec<(u64, Report)>,
+    /// Most memory while clients of every kind cloned at once, in bytes.
+    pub mixed_memory_bytes: u64,
+    /// What each of these fleets saw.
+    pub mixed: Vec<Report>,
 }
 
 impl Scale {
@@ -101,7 +105,7 @@ impl Scale {
         let heliostat = Heliostat::start(&self.heliostat, &folder.join("heliostat"), &address)?;
         let id = heliostat.server.id();
         let (mirrored, mirror_memory_bytes) = watched(id, || heliostat.wait_mirrored(REPOSITORY));
-        let mirrored = mirrored?;
+        let (mirrored, mirror_memory_bytes) = (mirrored?, mirror_memory_bytes?);
 
         let url = format!("{}/{REPOSITORY}", heliostat.url());
         let clone = folder.join("clone.git");
@@ -112,15 +116,12 @@ impl Scale {
         let idle_memory_bytes = heliostat.server.memory_bytes()?;
         let mut fleets = Vec::new();
         for &kind in &self.kinds {
-            let address = url.parse().map_err(|error| io::Error::other(format!("{url}: {error}")))?;
-            let fleet = Fleet { clients: self.clients, patience: PATIENCE, ..Fleet::new(address, kind) };
-            let (report, peak) = watched(id, || fleet.run());
-            let report = report.map_err(|failure| io::Error::other(format!("{kind:?}: {failure}")))?;
-            if report.failed > 0 {
-                return Err(io::Error::other(format!("{kind:?}: {report}")));
-            }
+            let (report, peak) = watched(id, || self.fleet(&url, kind, self.clients));
+            let (report, peak) = (report?, peak?);
             fleets.push((peak, report));
         }
+        let (mixed, mixed_memory_bytes) = watched(id, || self.mixed(&url));
+        let mixed = mixed?;
         Ok(Measured {
             objects,
             references,
@@ -131,20 +132,39 @@ impl Scale {
             verify_seconds: verified.as_secs_f64(),
             idle_memory_bytes,
             fleets,
+            mixed_memory_bytes: mixed_memory_bytes?,
+            mixed,
         })
+    }
+
+    /// Clones of every kind at once, so that no plan serves them all.
+    fn mixed(&self, url: &str) -> io::Result<Vec<Report>> {
+        let clients = (self.clients / self.kinds.len() as u32).max(1);
+        thread::scope(|scope| {
+            let fleets: Vec<_> =
+                self.kinds.iter().map(|kind| scope.spawn(|| self.fleet(url, *kind, clients))).collect();
+            fleets.into_iter().map(|fleet| fleet.join().map_err(|_| io::Error::other("a fleet panicked"))?).collect()
+        })
+    }
+
+    fn fleet(&self, url: &str, kind: CloneKind, clients: u32) -> io::Result<Report> {
+        let address = url.parse().map_err(|error| io::Error::other(format!("{url}: {error}")))?;
+        let fleet = Fleet { clients, patience: PATIENCE, ..Fleet::new(address, kind) };
+        let report = fleet.run().map_err(|failure| io::Error::other(format!("{kind:?}: {failure}")))?;
+        if report.failed > 0 { Err(io::Error::other(format!("{kind:?}: {report}"))) } else { Ok(report) }
     }
 }
 
 impl Measured {
     /// Most memory during any fleet, in bytes.
     pub fn peak_memory_bytes(&self) -> u64 {
-        self.fleets.iter().map(|(peak, _)| *peak).max().unwrap_or(0)
+        self.fleets.iter().map(|(peak, _)| *peak).chain([self.mixed_memory_bytes]).max().unwrap_or(0)
     }
 }
 
 /// Sound by itself, and with the references of the upstream: that its objects are those follows.
 fn verify(git: &Git, upstream: &Path, clone: &Path) -> io::Result<()> {
-    git.run(clone, &["fsck", "--full", "--no-dangling", "--no-progress"])?;
+    git.run(clone, &["fsck", "--full", "--strict", "--no-dangling", "--no-progress"])?;
     let references = |folder: &Path| git.run(folder, &["for-each-ref", "--format=%(objectname) %(refname)"]);
     if references(upstream)? != references(clone)? {
         return Err(io::Error::other("the clone has other references than the upstream"));
@@ -158,19 +178,20 @@ fn timed<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<(T, Duration)> {
     work().map(|done| (done, begin.elapsed()))
 }
 
-/// Does the work, and says how much memory the process had at most meanwhile, in bytes.
-pub fn watched<T>(process: u32, work: impl FnOnce() -> T) -> (T, u64) {
-    let (peak, done) = (AtomicU64::new(0), AtomicBool::new(false));
-    let outcome = thread::scope(|scope| {
-        scope.spawn(|| {
+/// Does the work, and says how much memory the process had at most meanwhile, in bytes; an error if it could not be seen.
+pub fn watched<T>(process: u32, work: impl FnOnce() -> T) -> (T, io::Result<u64>) {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let sampler = scope.spawn(|| {
+            let mut peak = memory_bytes(process)?;
             while !done.load(Ordering::Relaxed) {
-                peak.fetch_max(memory_bytes(process).unwrap_or(0), Ordering::Relaxed);
+                peak = peak.max(memory_bytes(process)?);
                 thread::sleep(SAMPLE_INTERVAL);
             }
+            Ok(peak)
         });
         let outcome = work();
         done.store(true, Ordering::Relaxed);
-        outcome
-    });
-    (outcome, peak.into_inner())
+        (outcome, sampler.join().unwrap_or_else(|_| Err(io::Error::other("the sampler panicked"))))
+    })
 }

@@ -48,7 +48,7 @@ impl Holder {
         data.sign(&format!("{kind} {} {}\n", self.process, self.instance))
     }
 
-    /// Who has signed the lock of `data` last. `None`: nobody, or an earlier version.
+    /// Who has signed the lock of `data` last. `None`: nobody, or with words that are none.
     #[must_use]
     pub fn of(data: &Path) -> Option<Self> {
         Self::parse(&DataDirectory::signature(data).ok()?)

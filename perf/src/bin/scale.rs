@@ -32,13 +32,15 @@ struct Arguments {
     /// Clients at once
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     clients: u32,
-    /// The bound on memory, in MiB
+    /// The bound on memory, in MB (a million bytes)
     #[arg(long, default_value_t = 300)]
     memory: u64,
     /// Where to work, made and left there; a temporary folder if left out
     #[arg(long)]
     directory: Option<PathBuf>,
 }
+
+const MB: u64 = 1_000_000;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Preset {
@@ -59,7 +61,7 @@ fn run(arguments: Arguments) -> io::Result<bool> {
         source,
         apache: arguments.apache,
         clients: arguments.clients,
-        kinds: vec![CloneKind::Mirror, CloneKind::Full, CloneKind::Depth1],
+        kinds: vec![CloneKind::Mirror, CloneKind::Full, CloneKind::Depth1, CloneKind::BlobNone],
     };
     let temporary = tempfile::tempdir()?;
     let folder = arguments.directory.unwrap_or_else(|| temporary.path().to_owned());
@@ -70,9 +72,10 @@ fn run(arguments: Arguments) -> io::Result<bool> {
     println!("{:#}", serde_json::json!(measured));
     for (peak, report) in &measured.fleets {
         print!("{report}");
-        println!("  memory at most {} MiB", peak >> 20);
+        println!("  memory at most {} MB", peak / MB);
     }
-    Ok(measured.peak_memory_bytes() < arguments.memory << 20)
+    println!("all of these at once: memory at most {} MB", measured.mixed_memory_bytes / MB);
+    Ok(measured.peak_memory_bytes() < arguments.memory * MB)
 }
 
 fn main() -> ExitCode {

@@ -5,8 +5,8 @@
 //! they are started before the shards, whose pins they would inherit.
 //!
 //! Nothing here deletes a repository: one that the upstream denies having stays on disk and is asked about again. The one
-//! exception is a second copy of one repository, under its other spelling (see `upstream::git`): earlier versions made
-//! some, and it goes once the other copy is proven equal to the upstream.
+//! exception is a second copy of one repository, under its other spelling (see `upstream::git`), as a data directory may
+//! hold that was filled from a folder: it goes once the other copy is proven equal to the upstream.
 
 mod driver;
 mod job;

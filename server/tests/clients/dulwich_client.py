@@ -12,7 +12,8 @@ def main(verb, url, folder):
     elif verb == "shallow":
         porcelain.clone(url, folder, bare=True, depth=2, errstream=quiet)
     elif verb == "fetch":
-        porcelain.fetch(folder, url, errstream=quiet)
+        # By the name of the remote: only then does dulwich move references.
+        porcelain.fetch(folder, "origin", errstream=quiet)
     elif verb == "list":
         for name, oid in sorted(porcelain.ls_remote(url).refs.items()):
             print(oid.decode(), name.decode())

@@ -14,7 +14,7 @@ use crate::support::repositories::Upstream;
 use crate::support::sandbox::Sandbox;
 
 /// What the server may hold beyond mapped files.
-const MEMORY_BYTES_MAX: u64 = 300 << 20;
+const MEMORY_BYTES_MAX: u64 = 300_000_000;
 /// Longest time that any one answer may take the server. Each takes less than one second on a machine that is not busy.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
 

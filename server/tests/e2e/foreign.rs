@@ -58,9 +58,14 @@ fn check(verbs: &[&str], program: impl Fn(&Site) -> Vec<String>, adapt: fn(Comma
             "fetch" => {
                 let (ours, theirs) = clones.as_ref().expect("cloned before");
                 move_on(&site.upstream("team/app.git"));
+                let before = State::of(&site.git, ours);
                 client(verb, &mirror, ours).and_then(|_| client(verb, &upstream, theirs)).and_then(|_| {
                     fsck(&site.git, ours)?;
-                    State::of(&site.git, ours)?.same_as(&State::of(&site.git, theirs)?)
+                    let after = State::of(&site.git, ours)?;
+                    after.same_as(&State::of(&site.git, theirs)?)?;
+                    // Two clients that fetched nothing are the same, too.
+                    let moved = before?.same_as(&after).is_err();
+                    if moved { Ok(()) } else { Err("the fetch moved no reference".into()) }
                 })
             }
             "list" => {

@@ -13,7 +13,7 @@ use crate::support::sandbox::Sandbox;
 
 const APP: &str = "team/app.git";
 /// What the server may hold beyond mapped files, whatever its clients do.
-const MEMORY_BYTES_MAX: u64 = 300 << 20;
+const MEMORY_BYTES_MAX: u64 = 300_000_000;
 
 /// A mirror of a folder, warm.
 struct Target {

@@ -223,6 +223,8 @@ fn normalised(payload: &[u8]) -> String {
     words.join(" ")
 }
 
+/// Without what `docs/protocol.md` lists of standard error: progress, and stock Git's words about a damaged object, beside
+/// which it says `fatal` a second time.
 fn without_progress(err: &str) -> String {
     const PROGRESS: [&str; 5] = ["Enumerating ", "Counting ", "Compressing ", "Total ", "Delta compression"];
     err.split_inclusive(['\n', '\r'])

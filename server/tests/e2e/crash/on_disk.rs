@@ -47,7 +47,7 @@ pub enum Phase {
     Rewriting,
     /// Its packs are sealed, or the new layout's directory is there; the link still names the old layout.
     Replacing,
-    /// The link names the new layout; the old one's packs are still there.
+    /// The link names the new layout; what led to it is not cleared away.
     Superseding,
 }
 
@@ -110,12 +110,11 @@ impl OnDisk {
             || (switched && self.generation() == before.generation());
         let sealed = self.packs.iter().any(|pack| !before.packs.contains(pack));
         let written = self.generations.iter().any(|name| !before.generations.contains(name));
-        let replaced = before.listed.iter().any(|pack| self.packs.contains(pack) && !self.listed.contains(pack));
         let busy = !self.quarantine.is_empty();
         match (consolidation, switched) {
             (true, false) if sealed || written => Phase::Replacing,
             (true, false) => Phase::Rewriting,
-            (true, true) if busy || replaced => Phase::Superseding,
+            (true, true) if busy => Phase::Superseding,
             (false, true) if busy => Phase::Clearing,
             (_, true) => Phase::Idle,
             (false, false) if written => Phase::Writing,
