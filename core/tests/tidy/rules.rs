@@ -35,6 +35,7 @@ const SUBPROCESS: &[Exception] =
 /// Where `unsafe` may be written.
 const UNSAFE: &[Exception] = &[
     ("server/src/shard/listener.rs", "sockets change owners by number: glommio offers no other way"),
+    ("server/src/main.rs", "an option of the allocator, which has no other door"),
     ("server/src/lost_pages.rs", "a signal handler, and the page that it puts under a fault"),
 ];
 
