@@ -192,6 +192,13 @@ fn each_refusal_in_words() {
         ("[upstream]\nurl = \"https://\"", "line 2: `https://` names no host"),
         ("[upstream]\nurl = \"https://h:x/\"", "line 2: `x` is not a port"),
         ("[upstream]\nurl = \"https://h/?a\"", "line 2: \"https://h/?a\" is not an address of repositories"),
+        ("[upstream]\nurl = \"https://h/#a\"", "line 2: \"https://h/#a\" is not an address of repositories"),
+        ("[upstream]\nurl = 'https://h\\a'", "line 2: \"https://h\\\\a\" is not an address of repositories"),
+        ("[upstream]\nurl = \"https://h/a\\r\\nX: y\"", "line 2: \"https://h/a\\r\\nX: y\" is not an address"),
+        ("[upstream]\nurl = \"https://h\\nX\"", "line 2: \"https://h\\nX\" is not an address of repositories"),
+        ("[upstream]\nurl = \"https://h/\\u0000\"", "line 2: \"https://h/\\0\" is not an address of repositories"),
+        ("[upstream]\nurl = \"https://h/\\u001b[1m\"", "line 2: \"https://h/\\u{1b}[1m\" is not an address"),
+        ("[upstream]\nurl = \"https://h/\\u007f\"", "line 2: \"https://h/\\u{7f}\" is not an address"),
         ("[upstream]\nurl = \"https://h/\"\nkind = \"svn\"", "line 3: unknown upstream kind `svn`"),
         ("[upstream]\nurl = \"https://h/\"\nkind = \"directory\"", "line 2: `https://h/` is an address"),
         ("[upstream]\nurl = \"/srv\"\n[admin]\nlisten = \"0.0.0.0:9090\"", "line 4: without a `token`"),
@@ -206,7 +213,7 @@ fn each_refusal_in_words() {
     ] {
         let found = mistakes(text);
         assert!(found.iter().any(|m| m.starts_with(expected)), "{text:?}: {found:?}");
-        assert!(!found.iter().any(|m| m.contains("hunter2")), "{found:?}");
+        assert!(!found.iter().any(|m| m.contains("hunter2") || m.contains(['\r', '\0', '\u{1b}'])), "{found:?}");
     }
 }
 

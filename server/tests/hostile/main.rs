@@ -9,6 +9,7 @@
 //! |---|---|
 //! | paths that lead elsewhere | `paths`, `http::target`, fuzz `repository_path` |
 //! | arguments and shells | `e2e::hostile::no_process_is_started`; `paths` (`-u…`, `--upload-pack=`) |
+//! | addresses that lead requests elsewhere | `config::tests`, `upstream::transport::address`, `upstream::hostile` |
 //! | the caller's host in an answer | `e2e::names` |
 //! | names that are alike | `e2e::names`, `repository_path` |
 //! | bad and huge packet lines | `e2e::hostile::bad_packet_lines`, `core::protocol::bounds`, fuzz `pkt_line` |
@@ -21,6 +22,7 @@
 //! | a cut answer that looks whole | `damage`, `drain`, `core::protocol::properties` |
 //! | readers that do not read | `slow` |
 //! | versions, unknown capabilities, URIs | `e2e::hostile`, `upload_pack::transcripts`, `core::protocol::v2` |
+//! | URIs from an upstream | `upstream::packs::nothing_of_a_bad_first_pack_remains` (`packfile-uris`) |
 //! | the dumb protocol | `paths::files_are_not_served` |
 //!
 //! Not yet here, since what they attack is not: commands and channels of SSH, redirects of pushes, several nodes.
