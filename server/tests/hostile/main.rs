@@ -1,7 +1,8 @@
 //! Hostile peers against a real `heliostat serve`: smuggled, slow, endless and malformed HTTP, and a machine that does
 //! not want the server to run.
 //!
-//! What real clients do is in `tests/e2e`. Every test here ends with a server that still answers.
+//! What real clients do is in `tests/e2e`. Every test here ends with a server that still answers, but for those of how it
+//! ends (`drain`) and of why it does not start (`startup`).
 //!
 //! Which attack on names and on the protocol is shown to be answered where (`core` is `core/tests`):
 //!
