@@ -73,16 +73,28 @@ fn fetch_body(arguments: &[&str]) -> Vec<u8> {
     format!("{}{}0001{lines}0000", packet("command=fetch"), packet("object-format=sha1")).into_bytes()
 }
 
-/// Refused: a status, an `ERR` packet, a fatal side-band line, or silence towards one who broke off; never a pack.
+/// Refused in words: an error status, or an `ERR` packet or a line on band 3 under a good one; never a pack, never silence.
 fn refused(answer: &Answer) -> Result<(), String> {
-    let text = answer.text();
-    let words = text.contains("ERR ") || text.contains("fatal: ") || text.contains("upload-pack: ");
-    let pack = answer.payload().windows(8).any(|window| window == b"PACK\0\0\0\x02");
-    if !pack && (answer.status >= 400 || words || text.is_empty()) {
+    let payload = answer.payload();
+    let pack = payload.windows(8).any(|window| window == b"PACK\0\0\0\x02");
+    if !pack && (answer.status >= 400 || tells_why(&payload)) {
         Ok(())
     } else {
-        Err(format!("{}: {text:.300}", answer.status))
+        Err(format!("{}: {:.300}", answer.status, answer.text()))
     }
+}
+
+/// Whether these are packets, one of which says what is wrong.
+fn tells_why(mut payload: &[u8]) -> bool {
+    while let Some(length) = payload.get(..4) {
+        let length = std::str::from_utf8(length).ok().and_then(|hex| usize::from_str_radix(hex, 16).ok());
+        let Some(packet) = length.and_then(|length| payload.get(4..length.max(4))) else { return false };
+        if matches!(packet, [b'E', b'R', b'R', b' ', _, ..] | [3, _, ..]) {
+            return true;
+        }
+        payload = &payload[4 + packet.len()..];
+    }
+    false
 }
 
 /// Nothing that serves or syncs starts a process: no shell, no `git`.
