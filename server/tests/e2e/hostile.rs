@@ -10,6 +10,7 @@ use crate::support::heliostat::Heliostat;
 use crate::support::http::{Answer, request};
 use crate::support::repositories::Upstream;
 use crate::support::sandbox::Sandbox;
+use crate::support::site::Site;
 
 const APP: &str = "team/app.git";
 /// What the server may hold beyond mapped files, whatever its clients do.
@@ -97,13 +98,31 @@ fn tells_why(mut payload: &[u8]) -> bool {
     false
 }
 
-/// Nothing that serves or syncs starts a process: no shell, no `git`.
+/// Nothing that serves or syncs starts a process: no shell, no `git`. From a folder, and from a Git host.
 #[test]
 fn no_process_is_started() {
     let target = Target::start();
-    target.upstream.commit("main", &[("later.txt", "later\n")]);
+    let tip = target.upstream.commit("main", &[("later.txt", "later\n")]);
+    let clone = target.clone(APP).unwrap();
+    assert_eq!(target.git.text(&clone, &["rev-parse", "main"]), tip);
     target.lives_on();
     assert!(!target.server.started_a_process());
+
+    let mut site = Site::start(|git, folder| drop(Upstream::rich(git, &folder.join(APP))));
+    let upstream = site.upstream(APP);
+    let (git, url) = (site.git.clone(), site.mirror_url(APP));
+    let clone = site.sandbox.fresh("clone");
+    git.text(site.sandbox.path(), &["clone", "--quiet", "--mirror", &url, &clone.display().to_string()]);
+    // From here on by packs that stand on what is there.
+    for content in ["later\n", "later still\n"] {
+        let tip = upstream.commit("main", &[("later.txt", content)]);
+        let answer = site.mirror().admin("POST", &format!("/api/v1/repositories/{APP}/sync"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        git.text(&clone, &["fetch", "--quiet", "--prune", "origin"]);
+        assert_eq!(git.text(&clone, &["rev-parse", "main"]), tip);
+    }
+    fsck(&git, &clone).unwrap();
+    assert!(!site.mirror().started_a_process());
 }
 
 #[test]
