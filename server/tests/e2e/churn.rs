@@ -153,12 +153,19 @@ fn clients_while_references_move() {
     let upstream = site.upstream(APP);
     let mut random = fastrand::Rng::with_seed(5);
     let pool = pool(&upstream, &mut random).into_iter();
-    let clients =
-        [(Which::Machine, 0), (Which::Machine, 2), (Which::Debian, 0), (Which::Debian, 2)].map(|(which, version)| {
-            let folder = site.sandbox.fresh("client");
-            std::fs::create_dir_all(&folder).unwrap();
-            (Git::client(&site.sandbox, which, version), folder)
-        });
+    let clients = [
+        (Which::Machine, 0),
+        (Which::Machine, 1),
+        (Which::Machine, 2),
+        (Which::Debian, 0),
+        (Which::Debian, 1),
+        (Which::Debian, 2),
+    ]
+    .map(|(which, version)| {
+        let folder = site.sandbox.fresh("client");
+        std::fs::create_dir_all(&folder).unwrap();
+        (Git::client(&site.sandbox, which, version), folder)
+    });
     let mirror = &*site.mirror();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
