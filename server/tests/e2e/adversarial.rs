@@ -2,8 +2,10 @@
 //! and what clients get of it is what stock Git gives.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::support::compare::{Report, sound_and_same};
@@ -117,6 +119,31 @@ fn nested(history: &mut History, depth: usize) {
     history.commit_with(1_600_000_001, &[first], &[(&path, "second\n")]);
 }
 
+/// 1,800 trees, each with the next one and the one after that in it: the one in place `n` is reached at every depth from
+/// `n / 2` to `n`. The next one comes first in one half of them and last in the other: who goes depth first is led astray.
+fn lattice(upstream: &Upstream) {
+    let finished = upstream.git.run_with(&upstream.folder, &["hash-object", "-w", "--stdin"], b"the last\n");
+    let mut entries = format!("100644 blob {}\tfile\n", finished.text());
+    let mut mktree = upstream.git.command(&upstream.folder, &["mktree", "--batch"]);
+    let mut mktree = mktree.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut input, mut ids) = (mktree.stdin.take().unwrap(), BufReader::new(mktree.stdout.take().unwrap()).lines());
+    let mut tree = String::new();
+    for place in (0..1_800).rev() {
+        writeln!(input, "{entries}").unwrap();
+        let after = std::mem::replace(&mut tree, ids.next().unwrap().unwrap());
+        let names = if place > 900 { ["b", "a"] } else { ["a", "b"] };
+        entries = format!("040000 tree {tree}\t{}\n", names[0]);
+        if !after.is_empty() {
+            entries += &format!("040000 tree {after}\t{}\n", names[1]);
+        }
+    }
+    drop(input);
+    assert!(mktree.wait().unwrap().success());
+    let commit = upstream.run(&["commit-tree", "-m", "a lattice", &tree]);
+    upstream.run(&["update-ref", "refs/heads/main", &commit]);
+    upstream.run(&["repack", "-q", "-a", "-d"]);
+}
+
 /// A mirror of a folder with one repository.
 struct Target {
     git: Git,
@@ -127,16 +154,22 @@ struct Target {
 
 impl Target {
     fn start(make: impl FnOnce(&mut History)) -> Self {
+        Self::filled(|upstream| {
+            let mut history = History::default();
+            make(&mut history);
+            let import = ["-c", "fastimport.unpackLimit=1", "fast-import", "--quiet", "--force"];
+            let finished = upstream.git.run_with(&upstream.folder, &import, history.stream.as_bytes());
+            assert!(finished.status.success(), "fast-import: {}", finished.stderr);
+            upstream.run(&["pack-refs", "--all"]);
+        })
+    }
+
+    fn filled(fill: impl FnOnce(&Upstream)) -> Self {
         let sandbox = Sandbox::new();
         let git = Git::new(&sandbox);
         let folder = sandbox.folder("upstream");
         let upstream = Upstream::empty(&git, &folder.join("app.git"));
-        let mut history = History::default();
-        make(&mut history);
-        let import = ["-c", "fastimport.unpackLimit=1", "fast-import", "--quiet", "--force"];
-        let finished = git.run_with(&upstream.folder, &import, history.stream.as_bytes());
-        assert!(finished.status.success(), "fast-import: {}", finished.stderr);
-        upstream.run(&["pack-refs", "--all"]);
+        fill(&upstream);
         let server = Heliostat::start(&sandbox.folder("heliostat"), &folder.display().to_string(), &[]);
         git.text(sandbox.path(), &["ls-remote", &format!("{}/app.git", server.url()), "HEAD"]);
         Self { git, upstream, server, sandbox }
@@ -302,5 +335,39 @@ fn folders_deeper_than_git_walks() {
     let got = target.git.try_text(&folder, &[&raised[..], &fetch].concat());
     let same = got.map(|_| objects(&folder) == objects(&target.upstream.folder));
     report.case("without it", same.and_then(|same| if same { Ok(()) } else { Err("other objects".into()) }));
+    target.lives_on(report);
+}
+
+/// What a filter costs does not depend on how many ways and depths a tree is reached at. Of many parts the narrowest tells,
+/// wherever it stands; stock Git's time grows with their number, so it is asked for that part alone.
+#[test]
+fn filters_on_trees_at_many_depths() {
+    let target = Target::filled(lattice);
+    let main = target.upstream.id("main");
+    let mut report = Report::default();
+    let parts = |depths: std::ops::Range<usize>| depths.map(|depth| format!("tree:{depth}")).collect::<Vec<_>>();
+    for (depth, filter, trees) in [
+        (1, "tree:1".to_owned(), 1),
+        (100, "tree:100".to_owned(), 199),
+        (500, "tree:500".to_owned(), 999),
+        (2_000, "tree:2000".to_owned(), 1_800),
+        (500, format!("combine:{}", parts(500..563).join("+")), 999),
+        (500, format!("combine:blob:limit=1k+combine:{}+tree:600", parts(500..558).join("%2b")), 999),
+    ] {
+        let stock = ["rev-list", "--objects", "--no-object-names", &format!("--filter=tree:{depth}"), "main"];
+        let stock = target.upstream.run(&stock);
+        let stock: BTreeSet<&str> = stock.lines().collect();
+        let outcome = target.pack(std::slice::from_ref(&main), &[&format!("filter {filter}")]).and_then(|folder| {
+            let listing = target.git.text(&folder, &LISTING);
+            let ours: BTreeSet<&str> = listing.lines().map(|line| &line[..40]).collect();
+            let found = listing.lines().filter(|line| line.contains(" tree ")).count();
+            if ours == stock && found == trees {
+                Ok(())
+            } else {
+                Err(format!("{} objects, {found} of them trees; stock Git has {}", ours.len(), stock.len()))
+            }
+        });
+        report.case(&format!("{filter:.60}"), outcome);
+    }
     target.lives_on(report);
 }

@@ -19,7 +19,7 @@
 //! | hidden objects | `e2e::hidden`, `core::protocol::v2`, `core::answers` (as bases of deltas) |
 //! | references that move between question and answer | `e2e::churn` |
 //! | depths that overflow or take long | `e2e::adversarial`, `e2e::hostile`, `core::protocol::bounds` |
-//! | filters without end | `e2e::hostile::odd_depths_and_filters`, `core::protocol::bounds`, fuzz `filter_spec` |
+//! | filters without end | `e2e::hostile::odd_depths_and_filters`, `e2e::adversarial`, `core::protocol::bounds`, fuzz `filter_spec` |
 //! | a cut answer that looks whole | `damage`, `drain`, `core::protocol::properties` |
 //! | readers that do not read | `slow` |
 //! | versions, unknown capabilities, URIs | `e2e::hostile`, `upload_pack::transcripts`, `core::protocol::v2` |
