@@ -1,6 +1,6 @@
 //! Clones, and fetches of what has moved: forced, pruned, with tags, negotiated in every way.
 
-use super::{Upstream, check, mine, scene};
+use super::{EVERY, FIRST, Upstream, check, mine, scene};
 use crate::stage::Stage;
 use heliostat_testrepo::{Change, Spec};
 
@@ -63,13 +63,16 @@ fn what_has_moved() {
     check(
         &upstream,
         &[
-            moved_on("fetch, and again", &["-C TARGET fetch URL +refs/heads/*:refs/heads/*"; 2]),
-            moved_on("not forced", &["-C TARGET fetch URL refs/heads/forced:refs/heads/forced"]),
+            // A branch is where a folder of branches is now.
+            moved_on("fetch, and again", &["-C TARGET fetch URL +refs/heads/*:refs/heads/*"; 2])
+                .fails(0, EVERY)
+                .fails(1, EVERY),
+            moved_on("not forced", &["-C TARGET fetch URL refs/heads/forced:refs/heads/forced"]).fails(0, EVERY),
             moved_on("forced", &["-C TARGET fetch URL +refs/heads/forced:refs/heads/forced"]),
             moved_on("pruned", &["-C TARGET fetch --prune URL +refs/heads/*:refs/heads/*"]),
             moved_on("atomic", &["-C TARGET fetch --atomic --prune URL +refs/heads/main:refs/heads/main"]),
-            moved_on("refetch", &["-C TARGET fetch --refetch URL +refs/heads/*:refs/heads/*"]),
-            moved_on("by name", &["-C TARGET fetch URL main", "-C TARGET fetch URL refs/heads/none"]),
+            moved_on("refetch", &["-C TARGET fetch --refetch URL +refs/heads/*:refs/heads/*"]).fails(0, EVERY),
+            moved_on("by name", &["-C TARGET fetch URL main", "-C TARGET fetch URL refs/heads/none"]).fails(1, EVERY),
             moved_on("HEAD", &["-C TARGET fetch URL"]),
         ],
     );
@@ -123,19 +126,23 @@ fn negotiations() {
                 "old.git",
                 &["-C TARGET fetch --negotiate-only --negotiation-tip=refs/heads/main origin"],
                 &["wait-for-done", "ACK "],
-            ),
+            )
+            .fails(0, FIRST),
             scene(
                 "only, of a branch",
                 "old.git",
                 &["-C TARGET fetch --negotiate-only --negotiation-tip=refs/heads/forced origin"],
                 &["wait-for-done", "ACK "],
-            ),
+            )
+            .fails(0, FIRST),
             scene(
                 "only, without success",
                 "unrelated.git",
                 &["-C TARGET remote add origin URL", "-C TARGET fetch --negotiate-only --negotiation-tip=HEAD origin"],
                 &["wait-for-done", "NAK"],
-            ),
+            )
+            // With nothing in common the server goes on to a pack, which this client does not expect.
+            .fails(1, EVERY),
         ],
     );
 }
@@ -165,7 +172,8 @@ fn exact_ids_and_names() {
         &upstream,
         &[
             scene("ref in want", "new.git", &["-C TARGET fetch URL refs/heads/main"], &["want-ref refs/heads/main"]),
-            scene("refs in want", "old.git", &["-C TARGET fetch URL +refs/heads/*:refs/heads/*"], &["wanted-refs"]),
+            scene("refs in want", "old.git", &["-C TARGET fetch URL +refs/heads/*:refs/heads/*"], &["wanted-refs"])
+                .fails(0, EVERY),
             scene("tags in want", "old.git", &["-C TARGET fetch --tags URL"], &["want-ref refs/tags/"]),
             scene("clone", "", &["clone URL TARGET"], &["want-ref "]),
         ],

@@ -1,6 +1,6 @@
 //! References, as `ls-remote` lists them.
 
-use super::{Scene, Upstream, check, scene};
+use super::{EVERY, FIRST, Scene, Upstream, check, scene};
 use crate::stage::Stage;
 use heliostat_testrepo::Spec;
 
@@ -28,7 +28,13 @@ fn listings() {
     ] {
         let path = stage.path(&format!("{name}.git"));
         spec.write(&path).unwrap();
-        check(&Upstream::new(&stage, path), &forms());
+        let mut scenes = forms();
+        if ["empty", "unborn"].contains(&name) {
+            // There is no `HEAD`, and the step asks to be told so.
+            let patterns = scenes.pop().unwrap();
+            scenes.push(patterns.fails(0, EVERY));
+        }
+        check(&Upstream::new(&stage, path), &scenes);
     }
 }
 
@@ -90,6 +96,8 @@ fn what_a_client_says_of_itself() {
         "",
         &["ls-remote -o first -o second=2 URL", "clone --server-option=x URL TARGET"],
         &["server-option=second=2", "server-option=x"],
-    );
+    )
+    .fails(0, FIRST)
+    .fails(1, FIRST);
     check(&upstream, &[option]);
 }

@@ -69,12 +69,40 @@ struct Scene {
     steps: Vec<String>,
     /// What must stand in a transcript of v2, so that the scene shows what it is there for.
     shows: Vec<String>,
+    /// Steps that fail, by their place, in which versions. All else succeeds.
+    fails: Vec<(usize, &'static [u8])>,
 }
 
-/// A scene, its parts in the order of [`Scene`]'s fields.
+/// All versions.
+const EVERY: &[u8] = &[0, 1, 2];
+/// Those in which clients ask for what was advertised, unless they are told that they may ask for more.
+const FIRST: &[u8] = &[0, 1];
+
+impl Scene {
+    /// The step at `place` fails in these versions.
+    fn fails(mut self, place: usize, versions: &'static [u8]) -> Self {
+        self.fails.push((place, versions));
+        self
+    }
+
+    /// Whether the steps ended as they should.
+    fn ends_with(&self, codes: &[Option<i32>], protocol: u8) -> bool {
+        let fails = |place: usize| self.fails.iter().any(|(at, versions)| *at == place && versions.contains(&protocol));
+        let as_told = |(place, code): (usize, &Option<i32>)| (*code != Some(0)) == fails(place);
+        codes.len() == self.steps.len() && codes.iter().enumerate().all(as_told)
+    }
+}
+
+/// A scene that succeeds, its parts in the order of [`Scene`]'s fields.
 fn scene(name: &str, begins_as: &str, steps: &[&str], shows: &[&str]) -> Scene {
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    Scene { name: name.into(), begins_as: begins_as.into(), steps: owned(steps), shows: owned(shows) }
+    Scene {
+        name: name.into(),
+        begins_as: begins_as.into(),
+        steps: owned(steps),
+        shows: owned(shows),
+        fails: Vec::new(),
+    }
 }
 
 /// A transcript, how each command ended, and what was said on standard error, the server's too.
@@ -109,6 +137,10 @@ fn check(upstream: &Upstream<'_>, scenes: &[Scene]) {
                 for word in scene.shows.iter().filter(|_| protocol == 2) {
                     let shown = stock.lines.iter().any(|line| line.contains(word.as_str()));
                     assert!(shown, "{what}: no {word} in\n  {}", stock.lines.join("\n  "));
+                }
+                if !scene.ends_with(&stock.codes, protocol) {
+                    let (codes, told) = (&stock.codes, &stock.told);
+                    differences.push(format!("{what}: stock Git ends with {codes:?}: {told}"));
                 }
                 differences.extend(difference(&stock, &ours).map(|difference| format!("{what}: {difference}")));
             }
