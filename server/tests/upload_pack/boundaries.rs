@@ -2,7 +2,7 @@
 
 use crate::{
     conversation::{Answer, Request},
-    matrix::dated,
+    dates::dated,
     stage::{Side, Stage, run},
 };
 

@@ -8,9 +8,11 @@
 mod boundaries;
 mod clients;
 mod conversation;
+mod dates;
 mod draft;
 mod matrix;
 mod process;
 mod property;
 mod stage;
+mod subject;
 mod transcripts;

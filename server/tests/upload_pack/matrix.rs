@@ -1,84 +1,10 @@
 //! (configuration, environment, request) × (stock, ours).
 
 use crate::{
-    conversation::{Answer, Question, Request, compare},
-    stage::{Side, Stage, run},
+    conversation::{Answer, Request, compare},
+    stage::{Side, run},
+    subject::{ADVERTISE, STATELESS, Subject},
 };
-use heliostat_testrepo::{Repository, Spec};
-use std::{collections::BTreeSet, path::PathBuf};
-
-/// A small repository with everything that references can be, and ids to ask for.
-pub struct Subject {
-    pub stage: Stage,
-    pub path: PathBuf,
-    main: String,
-    parent: String,
-    first: String,
-    branch: String,
-    /// Reached by a hidden reference alone.
-    hidden: String,
-    /// Reached by no reference.
-    lost: String,
-    blob: String,
-    tree: String,
-    tag: String,
-}
-
-impl Subject {
-    pub fn new() -> Self {
-        let stage = Stage::new();
-        let path = stage.path("subject.git");
-        let repository: Repository = Spec { pulls: 3, ..Spec::small(11) }.write(&path).unwrap();
-        assert!(repository.commits.len() > 20);
-        let dir = path.to_str().unwrap();
-        let git = |arguments: &[&str]| stage.git(&[&["-C", dir], arguments].concat());
-        let main = git(&["rev-parse", "HEAD"]);
-        let tree = git(&["rev-parse", "HEAD^{tree}"]);
-        let commit = |message: &str| git(&["commit-tree", "-p", &main, "-m", message, &tree]);
-        let (hidden, lost) = (commit("hidden"), commit("lost"));
-        git(&["update-ref", "refs/secret/one", &hidden]);
-        let main_branch = git(&["symbolic-ref", "HEAD"]);
-        let branch = git(&["for-each-ref", "--format=%(objectname) %(refname)", "refs/heads"])
-            .lines()
-            .find(|line| !line.ends_with(&main_branch))
-            .map(|line| line[..40].to_owned())
-            .unwrap();
-        let tag = git(&["for-each-ref", "--format=%(objecttype) %(objectname)", "refs/tags"])
-            .lines()
-            .find_map(|line| line.strip_prefix("tag ").map(String::from))
-            .unwrap();
-        let blob = git(&["ls-tree", "-r", "HEAD"])
-            .lines()
-            .find_map(|line| line.split_whitespace().nth(2).filter(|_| line.contains(" blob ")).map(String::from))
-            .unwrap();
-        let parent = git(&["rev-parse", "HEAD~3"]);
-        let first = git(&["rev-list", "--max-parents=0", "HEAD"]).lines().next().unwrap().to_owned();
-        Self { path, main, parent, first, branch, hidden, lost, blob, tree, tag, stage }
-    }
-
-    /// Sets the repository's configuration to `lines` (`section.key=value`), after its own.
-    pub fn configure(&self, lines: &[&str]) {
-        let text = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n";
-        std::fs::write(self.path.join("config"), text).unwrap();
-        for line in lines {
-            let (key, value) = line.split_once('=').unwrap();
-            self.stage.git(&["-C", self.path.to_str().unwrap(), "config", "--add", key, value]);
-        }
-    }
-
-    fn question(&self, version: u8, options: &[&'static str], request: &[&str]) -> Question {
-        Question {
-            repository: self.path.clone(),
-            options: options.to_vec(),
-            environment: vec![("GIT_PROTOCOL".into(), format!("version={version}"))],
-            request: Request::of(request),
-            ..Question::default()
-        }
-    }
-}
-
-const STATELESS: &[&str] = &["--stateless-rpc"];
-const ADVERTISE: &[&str] = &["--stateless-rpc", "--advertise-refs"];
 
 #[test]
 fn advertisements_follow_the_configuration() {
@@ -567,77 +493,6 @@ fn configurations_that_do_not_parse() {
         });
         assert_eq!(ours, stock, "{text:?}");
         assert!(stock.1.contains(words), "{text:?}: {}", stock.1);
-    }
-}
-
-/// Makes commits of given dates and parents, all with the same tree, in a new `dates.git`.
-pub fn dated(stage: &Stage) -> impl Fn(u64, &[&String]) -> String + use<'_> {
-    stage.git(&["init", "-q", "--bare", "dates.git"]);
-    let tree = stage.git(&["-C", "dates.git", "write-tree"]);
-    move |date, parents| {
-        let mut command = stage.process("git");
-        command.env("GIT_COMMITTER_DATE", format!("{date} +0000")).args(["-C", "dates.git", "commit-tree", "-m", "x"]);
-        for parent in parents {
-            command.args(["-p", parent]);
-        }
-        run(command.arg(&tree), b"").expect("commit-tree")
-    }
-}
-
-#[test]
-fn an_old_date_above_newer_history_hides_none_of_it() {
-    let stage = Stage::new();
-    let commit = dated(&stage);
-    let root = commit(1_000_000_000, &[]);
-    let newer = commit(1_700_000_000, &[&root]);
-    let newest = commit(1_700_000_100, &[&newer]);
-    let lying = commit(1_000_000_500, &[&newer]);
-    let tip = commit(1_700_000_200, &[&newest, &lying]);
-    stage.git(&["-C", "dates.git", "update-ref", "refs/heads/main", &tip]);
-    let request = ["command=fetch", "0001", &format!("want {tip}"), "deepen-since 1600000000", "done", "0000"];
-    let question = Question {
-        repository: stage.path("dates.git"),
-        options: STATELESS.to_vec(),
-        environment: vec![("GIT_PROTOCOL".into(), "version=2".into())],
-        request: Request::of(&request),
-        ..Question::default()
-    };
-    compare(&stage, &question, "a lying date");
-}
-
-/// Difference 13: stock Git loses sight of an ancestor that is dated later than what stands on it.
-#[test]
-fn a_late_date_below_older_ones_is_still_reachable() {
-    let stage = Stage::new();
-    let commit = dated(&stage);
-    let root = commit(1_800_000_000, &[]);
-    let mut line = vec![commit(1_800_000_001, &[&root])];
-    for step in 1..=10 {
-        line.push(commit(1_700_000_000 + step, &[line.last().unwrap()]));
-    }
-    stage.git(&["-C", "dates.git", "update-ref", "refs/heads/main", line.last().unwrap()]);
-    stage.git(&["-C", "dates.git", "config", "uploadpack.allowReachableSHA1InWant", "true"]);
-    let commits: BTreeSet<&String> = [&root, &line[0]].into();
-    // Five commits above it stock Git has not given up yet.
-    for (wanted, lost) in [(&line[0], true), (&line[5], false)] {
-        for (version, options) in [("version=0", STATELESS), ("version=1", STATELESS), ("version=0", &[])] {
-            let what = format!("{version} {options:?} lost: {lost}");
-            let want = format!("want {wanted} side-band-64k ofs-delta no-progress");
-            let [stock, ours] = Side::BOTH.map(|side| {
-                let mut command = stage.server(side);
-                command.env("GIT_PROTOCOL", version).args(options).arg("dates.git");
-                Answer::of(&run(&mut command, &Request::of(&[&want, "0000", "done"]).0))
-            });
-            assert_eq!(ours.code, 0, "{what}: {}", ours.err);
-            let sent = stage.objects_of_pack(&ours.pack, &stage.path("dates.git"));
-            assert!(commits.iter().all(|id| sent.contains(*id)), "{what}: {sent:?}");
-            let refused = format!("error: git upload-pack: not our ref {wanted}\n");
-            assert_eq!(
-                (stock.code, stock.err.contains(&refused)),
-                if lost { (128, true) } else { (0, false) },
-                "{what}"
-            );
-        }
     }
 }
 

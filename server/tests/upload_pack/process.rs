@@ -2,8 +2,8 @@
 
 use crate::{
     conversation::{Answer, Request},
-    matrix::Subject,
     stage::{Outcome, Side, Stage, run},
+    subject::Subject,
 };
 use heliostat_testrepo::Spec;
 use std::{
