@@ -194,6 +194,16 @@ mod tests {
             self.plans.deliver(&self.objects, order(true), &caller.client, &caller.address, announce, make);
         }
 
+        /// An order of somebody who leaves while it is made.
+        fn serve(
+            &self,
+            client: &Arc<Client>,
+            address: &flume::Sender<Step>,
+            make: impl FnOnce(&AtomicBool) -> Result<Plan, Fault>,
+        ) {
+            self.plans.deliver(&self.objects, order(true), client, address, |_| (), |_, stop| make(stop));
+        }
+
         /// An order of what another is making.
         fn join(&self, caller: &Caller) {
             self.order(caller, |_| unreachable!("it is being made already"));
@@ -256,24 +266,17 @@ mod tests {
     fn the_making_goes_on_as_long_as_anyone_waits() {
         let desk = Desk::new();
         let (mut first, mut second, third) = (Caller::new(), Caller::new(), Caller::new());
-        let clients = (first.client.clone(), first.address.clone());
-        desk.plans.deliver(
-            &desk.objects,
-            order(true),
-            &clients.0,
-            &clients.1,
-            |_| (),
-            |_, stop| {
-                desk.join(&second);
-                first.interest = None;
-                assert!(!stop.load(Ordering::SeqCst), "the second still waits");
-                second.interest = None;
-                assert!(stop.load(Ordering::SeqCst));
-                // Who comes now does not board what has been given up.
-                desk.order(&third, |_| Ok(empty()));
-                Err(Fault::client("given up"))
-            },
-        );
+        let (client, address) = (first.client.clone(), first.address.clone());
+        desk.serve(&client, &address, |stop| {
+            desk.join(&second);
+            first.interest = None;
+            assert!(!stop.load(Ordering::SeqCst), "the second still waits");
+            second.interest = None;
+            assert!(stop.load(Ordering::SeqCst));
+            // Who comes now does not board what has been given up.
+            desk.order(&third, |_| Ok(empty()));
+            Err(Fault::client("given up"))
+        });
         assert!(third.planned().unwrap().is_ok());
     }
 
@@ -282,20 +285,13 @@ mod tests {
         let desk = Desk::new();
         let (mut first, mut second) = (Caller::new(), Caller::new());
         second.interest = None;
-        let clients = (first.client.clone(), first.address.clone());
-        desk.plans.deliver(
-            &desk.objects,
-            order(true),
-            &clients.0,
-            &clients.1,
-            |_| (),
-            |_, stop| {
-                desk.join(&second);
-                first.interest = None;
-                assert!(stop.load(Ordering::SeqCst));
-                Err(Fault::client("given up"))
-            },
-        );
+        let (client, address) = (first.client.clone(), first.address.clone());
+        desk.serve(&client, &address, |stop| {
+            desk.join(&second);
+            first.interest = None;
+            assert!(stop.load(Ordering::SeqCst));
+            Err(Fault::client("given up"))
+        });
     }
 
     #[test]
@@ -304,17 +300,10 @@ mod tests {
         let (first, second) = (Caller::new(), Caller::new());
         let Caller { client, address, steps, interest: _interest, .. } = first;
         let panic = catch_unwind(AssertUnwindSafe(|| {
-            desk.plans.deliver(
-                &desk.objects,
-                order(true),
-                &client,
-                &address,
-                |_| (),
-                |_, _| {
-                    desk.join(&second);
-                    resume_unwind(Box::new("on purpose"))
-                },
-            );
+            desk.serve(&client, &address, |_| {
+                desk.join(&second);
+                resume_unwind(Box::new("on purpose"))
+            });
         }));
         assert!(panic.is_err());
         drop((address, second.address));

@@ -71,7 +71,8 @@ pub async fn resolve(node: &Node, path: &RepositoryPath, ask: Ask) -> Result<Fou
         return Err(Unresolved::new(Response::unavailable(2, "the server is starting, try again")));
     };
     let wait = node.wait(path);
-    let confirmed = match (ask, unrefused(mirrors, path)) {
+    let known = if ask == Ask::Always { None } else { unrefused(mirrors, path) };
+    let confirmed = match (ask, known) {
         (Ask::IfAbsent, Some((found, _))) => return Ok(found),
         (Ask::IfOld, Some((found, mirrored))) => {
             let (standing, now) = (mirrored.standing(), mirrors.syncs.now());

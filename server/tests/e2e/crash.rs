@@ -42,36 +42,20 @@ struct Part {
     kills: usize,
 }
 
-fn filling(kills: usize) -> Part {
-    Part { begins: Mark::Filling, ends: Mark::Checking, phase: Phase::Filling, kills }
-}
-
-fn checking(kills: usize) -> Part {
-    Part { begins: Mark::Checking, ends: Mark::Sealing, phase: Phase::Checking, kills }
-}
-
-fn sealing(kills: usize) -> Part {
-    Part { begins: Mark::Sealing, ends: Mark::Writing, phase: Phase::Sealing, kills }
-}
-
-fn writing(kills: usize) -> Part {
-    Part { begins: Mark::Writing, ends: Mark::Published, phase: Phase::Writing, kills }
-}
-
-fn clearing(kills: usize) -> Part {
-    Part { begins: Mark::Published, ends: Mark::Cleared, phase: Phase::Clearing, kills }
-}
-
-fn rewriting(kills: usize) -> Part {
-    Part { begins: Mark::Filling, ends: Mark::Sealing, phase: Phase::Rewriting, kills }
-}
-
-fn replacing(kills: usize) -> Part {
-    Part { begins: Mark::Sealing, ends: Mark::Published, phase: Phase::Replacing, kills }
-}
-
-fn superseding(kills: usize) -> Part {
-    Part { begins: Mark::Published, ends: Mark::Cleared, phase: Phase::Superseding, kills }
+impl Part {
+    fn new(phase: Phase, kills: usize) -> Self {
+        let (begins, ends) = match phase {
+            Phase::Filling => (Mark::Filling, Mark::Checking),
+            Phase::Checking => (Mark::Checking, Mark::Sealing),
+            Phase::Sealing => (Mark::Sealing, Mark::Writing),
+            Phase::Writing => (Mark::Writing, Mark::Published),
+            Phase::Clearing | Phase::Superseding => (Mark::Published, Mark::Cleared),
+            Phase::Rewriting => (Mark::Filling, Mark::Sealing),
+            Phase::Replacing => (Mark::Sealing, Mark::Published),
+            Phase::Idle | Phase::Begun => panic!("{phase:?} is not aimed at"),
+        };
+        Self { begins, ends, phase, kills }
+    }
 }
 
 /// Kills until each part has had its number.
@@ -252,22 +236,30 @@ fn consolidation(parts: Vec<Part>, what: &str) {
 
 #[test]
 fn killed_in_the_first_ingest() {
-    first_sync(MANY, vec![filling(6), checking(6)], "the first ingest");
+    first_sync(MANY, vec![Part::new(Phase::Filling, 6), Part::new(Phase::Checking, 6)], "the first ingest");
 }
 
 #[test]
 fn killed_in_later_ingests() {
-    later_sync(MANY, vec![filling(7), checking(7)], "later ingests");
+    later_sync(MANY, vec![Part::new(Phase::Filling, 7), Part::new(Phase::Checking, 7)], "later ingests");
 }
 
 #[test]
 fn killed_in_the_first_publication() {
-    first_sync(FEW, vec![sealing(2), writing(3), clearing(3)], "the first publication");
+    first_sync(
+        FEW,
+        vec![Part::new(Phase::Sealing, 2), Part::new(Phase::Writing, 3), Part::new(Phase::Clearing, 3)],
+        "the first publication",
+    );
 }
 
 #[test]
 fn killed_in_later_publications() {
-    later_sync(FEW, vec![sealing(3), writing(6), clearing(7)], "later publications");
+    later_sync(
+        FEW,
+        vec![Part::new(Phase::Sealing, 3), Part::new(Phase::Writing, 6), Part::new(Phase::Clearing, 7)],
+        "later publications",
+    );
 }
 
 /// What a kill has kept from being consolidated is made up for after the next start, whatever the upstream does.
@@ -297,10 +289,10 @@ fn killed_before_a_consolidation() {
 
 #[test]
 fn killed_while_packs_are_rewritten() {
-    consolidation(vec![rewriting(6)], "consolidation, before its packs are sealed");
+    consolidation(vec![Part::new(Phase::Rewriting, 6)], "consolidation, before its packs are sealed");
 }
 
 #[test]
 fn killed_while_packs_are_replaced() {
-    consolidation(vec![replacing(3), superseding(3)], "consolidation, from there");
+    consolidation(vec![Part::new(Phase::Replacing, 3), Part::new(Phase::Superseding, 3)], "consolidation, from there");
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     conversation::{Answer, Request},
-    dates::dated,
+    dates::{dated, late_below_older},
     stage::{Side, Stage, run},
 };
 
@@ -21,13 +21,7 @@ fn answers(stage: &Stage, version: u8, options: &[&str], request: &[&str]) -> [A
 #[test]
 fn a_late_date_below_older_ones_is_deepened_from() {
     let stage = Stage::new();
-    let commit = dated(&stage);
-    let root = commit(1_800_000_000, &[]);
-    let mut line = vec![commit(1_800_000_001, &[&root])];
-    for step in 1..=10 {
-        line.push(commit(1_700_000_000 + step, &[line.last().unwrap()]));
-    }
-    stage.git(&["-C", "dates.git", "update-ref", "refs/heads/main", line.last().unwrap()]);
+    let (_, line) = late_below_older(&stage);
     for (at, lost) in [(0, true), (5, false)] {
         let (want, shallow) = (format!("want {}", line[10]), format!("shallow {}", line[at]));
         let request = ["command=fetch", "0001", &want, &shallow, "deepen 1", "deepen-relative", "done", "0000"];

@@ -21,6 +21,19 @@ pub fn dated(stage: &Stage) -> impl Fn(u64, &[&String]) -> String + use<'_> {
     }
 }
 
+/// A line of commits on a root, in `dates.git` and its branch main: the root and the first of the line are dated later than
+/// the ten that stand on them.
+pub fn late_below_older(stage: &Stage) -> (String, Vec<String>) {
+    let commit = dated(stage);
+    let root = commit(1_800_000_000, &[]);
+    let mut line = vec![commit(1_800_000_001, &[&root])];
+    for step in 1..=10 {
+        line.push(commit(1_700_000_000 + step, &[line.last().expect("the first")]));
+    }
+    stage.git(&["-C", "dates.git", "update-ref", "refs/heads/main", line.last().expect("the first")]);
+    (root, line)
+}
+
 #[test]
 fn an_old_date_above_newer_history_hides_none_of_it() {
     let stage = Stage::new();
@@ -46,13 +59,7 @@ fn an_old_date_above_newer_history_hides_none_of_it() {
 #[test]
 fn a_late_date_below_older_ones_is_still_reachable() {
     let stage = Stage::new();
-    let commit = dated(&stage);
-    let root = commit(1_800_000_000, &[]);
-    let mut line = vec![commit(1_800_000_001, &[&root])];
-    for step in 1..=10 {
-        line.push(commit(1_700_000_000 + step, &[line.last().unwrap()]));
-    }
-    stage.git(&["-C", "dates.git", "update-ref", "refs/heads/main", line.last().unwrap()]);
+    let (root, line) = late_below_older(&stage);
     stage.git(&["-C", "dates.git", "config", "uploadpack.allowReachableSHA1InWant", "true"]);
     let commits: BTreeSet<&String> = [&root, &line[0]].into();
     // Five commits above it stock Git has not given up yet.
