@@ -13,6 +13,7 @@ pub mod refs;
 pub mod repository;
 mod repository_path;
 pub mod retry;
+pub mod rights;
 pub mod store;
 pub mod sync;
 pub mod wire;

@@ -215,6 +215,27 @@ pub const CAPABILITIES_AGE: Duration = Duration::from_secs(5);
 /// And after this time without an answer: `ls-refs` waits then.
 pub const CAPABILITIES_WAIT: Duration = Duration::from_secs(2);
 
+// Who may read.
+
+/// Remembered grants, of 200 bytes each. One is made by a credential that the upstream has accepted, so guesses push none
+/// out. More: the oldest goes, and is asked about again.
+pub const RIGHTS_GRANTS_MAX: usize = 65_536;
+/// Remembered refusals; they live for seconds. More: the oldest goes.
+pub const RIGHTS_REFUSALS_MAX: usize = 16_384;
+/// Questions whose failure is remembered for a moment. More: the oldest goes.
+pub const RIGHTS_FAILURES_MAX: usize = 4_096;
+/// Grants that one shard keeps at hand. More: the oldest goes, and the common memory is asked.
+pub const RIGHTS_GRANTS_PER_SHARD_MAX: usize = 4_096;
+/// Questions that are asked or wait to be, each with a copy of its credential. More: 503.
+pub const RIGHTS_QUESTIONS_MAX: usize = 2_048;
+/// Callers that wait for them. More: 503.
+pub const RIGHTS_WAITING_MAX: usize = 2 * HTTP_CONNECTIONS_MAX as usize;
+/// How long a question waits for a thread: with the question's own time, less than a client waits. Longer: 503.
+pub const RIGHTS_QUEUE_TIME: Duration = Duration::from_secs(5);
+/// Buckets that the sources of requests are counted in.
+pub const RIGHTS_SOURCES: usize = 4_096;
+const _: () = assert!(RIGHTS_GRANTS_PER_SHARD_MAX <= RIGHTS_GRANTS_MAX);
+
 // The store.
 
 /// Bytes of one pack from an upstream. Larger than any repository that a host accepts. More: the ingest fails.
