@@ -108,6 +108,9 @@ pub const REQUEST_BYTES_IN_FLIGHT_MAX: u64 = 320 << 20;
 /// Descriptors kept back from connections: packs, upstream connections, logs, and those that let a full server still say
 /// 503.
 pub const DESCRIPTORS_RESERVED: u64 = 512;
+/// Requests on the admin port that look at every repository or read files, waiting or being answered. More: 503 with
+/// Retry-After.
+pub const ADMIN_READERS_MAX: usize = 16;
 /// Plans of one repository at work at once: more would only take the workers from other repositories.
 pub const PLANS_RUNNING_PER_REPOSITORY_MAX: usize = 4;
 /// Plans of one repository that wait for a worker. More: 503 with Retry-After.

@@ -9,6 +9,7 @@ pub mod holder;
 pub mod http;
 pub mod logging;
 pub mod lost_pages;
+pub mod metrics;
 pub mod serve;
 pub mod shard;
 pub mod sync;

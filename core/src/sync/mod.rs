@@ -14,7 +14,7 @@ mod tests;
 pub use breaker::{Breaker, BreakerPolicy};
 pub use bucket::Bucket;
 pub use guard::{EmptyGuard, Judgement};
-pub use schedule::{Effect, Policy, Schedule, Ticket, Verdict};
+pub use schedule::{Effect, Figures, Policy, Schedule, Ticket, Verdict};
 
 /// SplitMix64: a seed's stream of uniform numbers, for jitter.
 #[derive(Clone, Debug)]

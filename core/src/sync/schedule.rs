@@ -17,6 +17,10 @@
 //! - What is asked about paths that are not mirrored is bounded: a rate, a memory of answers, first mirrors in flight.
 //! - Nothing here deletes anything. A repository that the upstream denies having stays known and is asked about again.
 
+mod figures;
+
+pub use figures::Figures;
+
 use super::{Breaker, BreakerPolicy, Bucket, Random};
 use crate::{
     fault::Fault,

@@ -1,10 +1,13 @@
-//! The admin port: `/status`, and the API that the command line speaks.
+//! The admin port: `/status`, `/metrics`, and the API that the command line speaks.
 //!
 //! Without a token in the configuration the port is bound to loopback only, and web pages of other sites are refused
-//! ([`cross_site`]); with one, all but `/status` asks for it.
+//! ([`cross_site`]); with one, all but `/status` and `/metrics` asks for it.
 
 pub mod api;
+pub mod census;
 pub mod cross_site;
+pub mod desk;
+mod metrics;
 pub mod status;
 pub mod sync;
 mod token;
@@ -24,6 +27,13 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> io::Result<()> {
         (Route::Status, _) => {
             exchange.record.operation = "status";
             if reading { status::response(&exchange.shard.node) } else { Response::method_not_allowed("GET, HEAD") }
+        }
+        (Route::Metrics, _) => {
+            exchange.record.operation = "metrics";
+            if reading {
+                return Box::pin(metrics::answer(exchange)).await;
+            }
+            Response::method_not_allowed("GET, HEAD")
         }
         (_, Some(refusal)) => {
             exchange.record.operation = "admin";
@@ -50,6 +60,11 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> io::Result<()> {
         }
     };
     exchange.respond(response).await
+}
+
+/// What is said when too many ask at once for what takes a while.
+fn busy() -> Response {
+    Response::unavailable(2, "too many admin requests at once, try again")
 }
 
 fn refusal(exchange: &Exchange<'_>) -> Option<Response> {

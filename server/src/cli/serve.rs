@@ -6,6 +6,7 @@
 
 use super::{complain, settings::Settings, usage};
 use crate::{
+    admin::desk::Desk,
     config::{Config, Overrides},
     holder::{Holder, Kind},
     http::admission::Admission,
@@ -208,10 +209,12 @@ impl Server {
             policy: policy.clone(),
             spool: config.node.data.clone(),
             plans: Arc::default(),
+            counts: Arc::default(),
         };
         let workers = Workers::start(shards.max(2), &tools).map_err(|error| format!("starting threads: {error}"))?;
         let admission = Admission::new(preflight::descriptors_max());
-        let node = Arc::new(Node::new(config.clone(), holder, admission, workers, policy));
+        let desk = Desk::start().map_err(|error| format!("starting threads: {error}"))?;
+        let node = Arc::new(Node::new(config.clone(), holder, admission, workers, desk, policy, shards));
         load(node.clone(), data, sender.clone())?;
 
         let mut stops = Vec::new();

@@ -27,7 +27,7 @@ pub async fn run(shard: Rc<Shard>, wire: Rc<Wire>, door: Door) {
             Ok(Some(head)) => head,
             Ok(None) => return,
             Err(refusal) => {
-                refuse(&wire, refusal).await;
+                refuse(&shard, &wire, refusal).await;
                 return;
             }
         };
@@ -40,7 +40,9 @@ pub async fn run(shard: Rc<Shard>, wire: Rc<Wire>, door: Door) {
             Door::Admin => Box::pin(admin::answer(&mut exchange)).await,
         };
         let (keeps, unread) = (exchange.keeps_connection(), exchange.has_unread_body());
-        log(&exchange.record, &wire, wire.sent() - sent, started, outcome.as_ref().err());
+        let sent = wire.sent() - sent;
+        shard.counts().ended(&exchange.record, sent, started.elapsed(), outcome.is_ok());
+        log(&exchange.record, &wire, sent, started, outcome.as_ref().err());
         drop(live);
         if outcome.is_err() {
             return;
@@ -82,7 +84,7 @@ enum HeadRefusal {
 }
 
 /// Answers a head that is none and closes: where the next request would begin is not known.
-async fn refuse(wire: &Wire, refusal: HeadRefusal) {
+async fn refuse(shard: &Shard, wire: &Wire, refusal: HeadRefusal) {
     let response = match refusal {
         HeadRefusal::Head(HeadError::Malformed(why)) => Response::text(400, why),
         HeadRefusal::Head(HeadError::TooLarge) => Response::text(431, "the request's head is too large"),
@@ -97,7 +99,9 @@ async fn refuse(wire: &Wire, refusal: HeadRefusal) {
     let sent = wire.sent();
     let outcome = wire.write_all(&bytes).await;
     let record = Record { operation: "none", status: response.status, ..Record::default() };
-    log(&record, wire, wire.sent() - sent, started, outcome.as_ref().err());
+    let sent = wire.sent() - sent;
+    shard.counts().ended(&record, sent, started.elapsed(), outcome.is_ok());
+    log(&record, wire, sent, started, outcome.as_ref().err());
     if outcome.is_ok() {
         discard(wire).await;
     }

@@ -31,15 +31,16 @@ pub struct Response {
 impl Response {
     /// One line of plain text for a human; a line feed is added.
     pub fn text(status: u16, text: impl std::fmt::Display) -> Self {
-        Self::typed(status, "text/plain; charset=utf-8", format!("{text}\n").into_bytes())
+        Self::of_type(status, "text/plain; charset=utf-8", format!("{text}\n").into_bytes())
     }
 
     /// A JSON document.
     pub fn json(status: u16, value: &serde_json::Value) -> Self {
-        Self::typed(status, "application/json", format!("{value}\n").into_bytes())
+        Self::of_type(status, "application/json", format!("{value}\n").into_bytes())
     }
 
-    fn typed(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
+    /// A body of any media type.
+    pub fn of_type(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
         Self { status, headers: vec![("Content-Type", content_type.into())], body: body.into() }
     }
 

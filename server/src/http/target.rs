@@ -32,6 +32,8 @@ pub enum Route {
     ReceivePack(RepositoryPath),
     /// A file of a repository: the dumb protocol, or something that is nobody's business.
     File,
+    /// Admin port: `GET /metrics`.
+    Metrics,
     /// Admin port: `POST /api/v1/repositories/{path}/sync`.
     Sync(RepositoryPath),
     /// Admin port: `GET /api/v1/node`.
@@ -77,6 +79,7 @@ pub fn admin_route(target: &str) -> Route {
     let path = target.split_once('?').map_or(target, |(path, _)| path);
     match path {
         "/status" => return Route::Status,
+        "/metrics" => return Route::Metrics,
         "/api/v1/node" => return Route::Node,
         "/api/v1/repositories" => return Route::Repositories,
         "/api/v1/syncs" => return Route::Syncs,
@@ -231,6 +234,7 @@ mod tests {
     #[test]
     fn admin_routes() {
         assert_eq!(admin_route("/status"), Route::Status);
+        assert_eq!(admin_route("/metrics"), Route::Metrics);
         assert_eq!(admin_route("/api/v1/node"), Route::Node);
         assert_eq!(admin_route("/api/v1/repositories"), Route::Repositories);
         assert_eq!(admin_route("/api/v1/syncs"), Route::Syncs);

@@ -69,7 +69,7 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> io::Result<()> {
                 Response::method_not_allowed("GET, HEAD")
             }
         }
-        Route::Sync(_) | Route::Node | Route::Repositories | Route::Syncs | Route::Unknown => {
+        Route::Metrics | Route::Sync(_) | Route::Node | Route::Repositories | Route::Syncs | Route::Unknown => {
             exchange.record.operation = "none";
             Response::not_found()
         }

@@ -1,7 +1,10 @@
 //! What all shards share: configuration, the mirrored repositories, the counters, the workers.
 
 use super::workers::Workers;
-use crate::{config::Config, holder::Holder, http::admission::Admission, shard::drain::Stage, sync::Syncs};
+use crate::{
+    admin::desk::Desk, config::Config, holder::Holder, http::admission::Admission, metrics::ShardCounts,
+    shard::drain::Stage, sync::Syncs,
+};
 use heliostat_core::{RepositoryPath, protocol::Policy, store::Store};
 use std::{
     sync::{
@@ -23,6 +26,10 @@ pub struct Node {
     pub admission: Arc<Admission>,
     /// Who plans.
     pub workers: Workers,
+    /// Who answers what takes a shard too long on the admin port.
+    pub desk: Desk,
+    /// What each shard counts.
+    pub counts: Box<[ShardCounts]>,
     /// What is offered to clients.
     pub policy: Arc<Policy>,
     /// When the process started.
@@ -42,13 +49,15 @@ pub struct Mirrors {
 }
 
 impl Node {
-    /// A node that does not serve yet.
+    /// A node with so many shards that does not serve yet.
     pub fn new(
         config: Arc<Config>,
         holder: Holder,
         admission: Admission,
         workers: Workers,
+        desk: Desk,
         policy: Arc<Policy>,
+        shards: usize,
     ) -> Self {
         Self {
             config,
@@ -56,6 +65,8 @@ impl Node {
             stage: Stage::default(),
             admission: Arc::new(admission),
             workers,
+            desk,
+            counts: (0..shards).map(|_| ShardCounts::default()).collect(),
             policy,
             started: Instant::now(),
             mirrors: OnceLock::new(),

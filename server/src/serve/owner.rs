@@ -22,6 +22,7 @@ pub struct Owner<J = Job> {
     waiting: usize,
     running: usize,
     running_max: usize,
+    refused: usize,
 }
 
 struct Line<J> {
@@ -64,7 +65,19 @@ impl Queued for Job {
 impl<J: Queued> Owner<J> {
     /// A queue in front of `workers` that other shards use too: this one keeps at most that many busy.
     pub fn new(workers: usize) -> Self {
-        Self { lines: HashMap::new(), turns: VecDeque::new(), waiting: 0, running: 0, running_max: workers.max(1) }
+        Self {
+            lines: HashMap::new(),
+            turns: VecDeque::new(),
+            waiting: 0,
+            running: 0,
+            running_max: workers.max(1),
+            refused: 0,
+        }
+    }
+
+    /// How many wait, how many are at work, and how many have been refused since the start.
+    pub fn figures(&self) -> (usize, usize, usize) {
+        (self.waiting, self.running, self.refused)
     }
 
     /// A job arrives: it waits, or is refused when too many do.
@@ -74,6 +87,7 @@ impl<J: Queued> Owner<J> {
             self.lines.entry(repository).or_insert(Line { waiting: VecDeque::new(), running: 0, in_turn: false });
         if self.waiting >= PLANS_WAITING_MAX || line.waiting.len() >= PLANS_WAITING_PER_REPOSITORY_MAX {
             self.forget_if_idle(repository);
+            self.refused += 1;
             job.refuse();
             return;
         }
@@ -128,6 +142,7 @@ impl<J: Queued> Owner<J> {
                 if job.is_abandoned() {
                     drop(job);
                 } else if now.duration_since(job.arrived()) > PLAN_QUEUE_TIME {
+                    self.refused += 1;
                     job.refuse();
                 } else {
                     line.waiting.push_back(job);

@@ -8,6 +8,7 @@ use super::{
     job::{Cache, End, Job, Spoken, Step},
     view::with_view,
 };
+use crate::metrics::PlanCounts;
 use crate::shard::{
     message::{Message, Post},
     placement::owner,
@@ -28,6 +29,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
     thread,
+    time::Instant,
 };
 
 /// The way to the workers.
@@ -35,6 +37,7 @@ use std::{
 pub struct Workers {
     jobs: flume::Sender<Job>,
     count: usize,
+    counts: Arc<PlanCounts>,
 }
 
 /// What a worker needs beside its jobs.
@@ -48,6 +51,8 @@ pub struct Tools {
     pub spool: PathBuf,
     /// What is being planned and sent.
     pub plans: Arc<SharedPlans>,
+    /// What is counted of that.
+    pub counts: Arc<PlanCounts>,
 }
 
 impl Workers {
@@ -66,7 +71,7 @@ impl Workers {
                 }
             })?;
         }
-        Ok(Self { jobs, count })
+        Ok(Self { jobs, count, counts: tools.counts.clone() })
     }
 
     /// How many there are.
@@ -77,6 +82,11 @@ impl Workers {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// What they have counted.
+    pub fn counts(&self) -> &PlanCounts {
+        &self.counts
     }
 
     /// Hands a job to the next free worker.
@@ -99,7 +109,8 @@ impl Drop for Place<'_> {
 }
 
 fn work(job: Job, tools: &Tools) {
-    let Job { snapshot, mut session, client, steps, .. } = job;
+    let Job { snapshot, mut session, client, steps, arrived, .. } = job;
+    tools.counts.waited(arrived.elapsed());
     let mut bytes = Vec::new();
     let (end, order) = with_view(&snapshot, &tools.policy, client.is_gone(), |view| {
         loop {
@@ -116,12 +127,20 @@ fn work(job: Job, tools: &Tools) {
         }
     });
     let speak = |cache: Option<Cache>| {
+        if cache == Some(Cache::Shared) {
+            tools.counts.shared();
+        }
         // Who is gone hears nothing.
         let _ = steps.send(Step::Spoken(Box::new(Spoken { session, bytes, end, cache })));
     };
     match order {
         Some(order) => {
-            let make = |order: &PackOrder, stop: &AtomicBool| plan(&snapshot, order, &tools.spool, stop);
+            let make = |order: &PackOrder, stop: &AtomicBool| {
+                let began = Instant::now();
+                let planned = plan(&snapshot, order, &tools.spool, stop);
+                tools.counts.ended(&planned, began.elapsed());
+                planned
+            };
             tools.plans.deliver(&snapshot.objects, order, &client, &steps, |cache| speak(Some(cache)), make);
         }
         None => speak(None),

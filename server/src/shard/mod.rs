@@ -14,6 +14,7 @@ pub mod task;
 
 use crate::{
     http::{connection, response, wire::Wire},
+    metrics::ShardCounts,
     serve::{node::Node, owner::Owner},
 };
 use executor::Pulse;
@@ -92,6 +93,19 @@ impl Drop for Vital {
 }
 
 impl Shard {
+    /// What this shard counts.
+    pub fn counts(&self) -> &ShardCounts {
+        &self.node.counts[self.index]
+    }
+
+    /// Shows where the queue of plans stands.
+    fn show_queue(&self) {
+        let (waiting, running, refused) = self.owner.borrow().figures();
+        self.counts().plans_waiting.set(waiting);
+        self.counts().plans_running.set(running);
+        self.counts().plans_refused.set(refused);
+    }
+
     fn visit(&self, now: Instant) {
         let draining = self.node.stage.is_draining();
         self.wires.borrow_mut().retain(|_, wire| match wire.upgrade() {
@@ -110,6 +124,7 @@ impl Shard {
             Door::Main => match self.node.admission.enter(peer.ip()) {
                 Some(entry) => Some(entry),
                 None => {
+                    self.counts().turned_away.one();
                     tracing::debug!(%peer, "turned away: too many connections");
                     task::spawn("turn away", async move {
                         // One packet into an empty socket buffer: nothing waits here.
@@ -120,6 +135,10 @@ impl Shard {
             },
             Door::Admin => None,
         };
+        match door {
+            Door::Main => self.counts().connections.one(),
+            Door::Admin => self.counts().admin_connections.one(),
+        }
         let number = self.wires_made.get();
         self.wires_made.set(number + 1);
         self.wires.borrow_mut().insert(number, Rc::downgrade(&wire));
@@ -162,6 +181,7 @@ pub async fn run(seat: Seat) {
             ticking.pulse.beat();
             ticking.visit(Instant::now());
             ticking.owner.borrow_mut().expire(Instant::now());
+            ticking.show_queue();
             task::sleep(TICK).await;
         }
     });
@@ -183,6 +203,7 @@ pub async fn run(seat: Seat) {
         while let Some(job) = shard.owner.borrow_mut().start_next() {
             shard.node.workers.take(job);
         }
+        shard.show_queue();
     }
 }
 

@@ -127,6 +127,7 @@ impl Driver {
             while let Some(effect) = self.schedule.poll(now) {
                 self.perform(effect);
             }
+            self.shared.counts.stand(&self.schedule.figures(now));
             let next = self.schedule.deadline(now).into_iter().chain(self.list_at).min();
             let event = match next {
                 Some(at) => inbox.recv_deadline(self.shared.origin + at),

@@ -5,6 +5,7 @@ use super::{
     driver::Event,
     seed::{self, Seed},
 };
+use crate::metrics::{SyncCounts, syncs::Work};
 use crate::upstream::{self, Asked, Context, Have, Phase, Progress, Upstream, UpstreamError};
 use heliostat_core::{
     RepositoryPath,
@@ -17,8 +18,12 @@ use std::{
     time::Instant,
 };
 
-/// Reports the end of a job, even if the job panics.
+/// Reports and counts the end of a job, even if the job panics.
 struct Report<'a> {
+    counts: &'a SyncCounts,
+    work: &'a Work,
+    progress: Arc<Progress>,
+    started: Instant,
     events: &'a flume::Sender<Event>,
     path: &'a RepositoryPath,
     event: Option<Event>,
@@ -31,14 +36,24 @@ impl Drop for Report<'_> {
             Event::Finished { path: self.path.clone(), verdict: Verdict::Failed(Arc::new(fault)) }
         };
         let event = self.event.take().unwrap_or_else(lost);
+        let verdict = match &event {
+            Event::Finished { verdict, .. } => Some(verdict),
+            _ => None,
+        };
+        self.work.ended(verdict, self.started.elapsed());
+        let (requests, bytes) = self.progress.take_traffic();
+        self.counts.requests.add(requests);
+        self.counts.received_bytes.add(bytes);
         let _ = self.events.send(event);
     }
 }
 
 /// Asks for references.
 pub(super) fn ask(shared: &Shared, events: &flume::Sender<Event>, path: &RepositoryPath) {
-    let mut report = Report { events, path, event: None };
-    let context = Context { stop: shared.stop.clone(), progress: shared.begin(path) };
+    let (counts, progress) = (&shared.counts, shared.begin(path));
+    let context = Context { stop: shared.stop.clone(), progress: progress.clone() };
+    let work = &counts.questions;
+    let mut report = Report { counts, work, progress, started: Instant::now(), events, path, event: None };
     let answered = answered_before(&shared.store, &*shared.upstream, path);
     report.event = Some(match shared.upstream.ask(&answered, &context) {
         Ok(asked) => {
@@ -62,8 +77,9 @@ pub(super) fn fetch(
     asked: Box<dyn Asked>,
     progress: &Arc<Progress>,
 ) {
-    let mut report = Report { events, path, event: None };
-    let started = Instant::now();
+    let (counts, started) = (&shared.counts, Instant::now());
+    let work = &counts.fetches;
+    let mut report = Report { counts, work, progress: progress.clone(), started, events, path, event: None };
     let context = Context { stop: shared.stop.clone(), progress: progress.clone() };
     let verdict = match bring(&shared.store, &*shared.upstream, path, asked, &context, None) {
         Ok(snapshot) => {

@@ -18,6 +18,7 @@ pub use seed::{Seed, seed};
 
 use crate::{
     config::Config,
+    metrics::SyncCounts,
     upstream::{self, Context, Progress, Upstream, UpstreamError},
 };
 use futures_channel::oneshot;
@@ -97,6 +98,7 @@ struct Shared {
     /// Whether that has been tried.
     list_was_tried: AtomicBool,
     activities: Mutex<BTreeMap<Arc<str>, Arc<Progress>>>,
+    counts: SyncCounts,
     /// All times of the schedule count from here.
     origin: Instant,
 }
@@ -120,6 +122,7 @@ impl Syncs {
             listed: AtomicBool::new(false),
             list_was_tried: AtomicBool::new(false),
             activities: Mutex::default(),
+            counts: SyncCounts::default(),
             origin: Instant::now(),
         });
         let (events, handles) = driver::start(&shared).map_err(|error| format!("starting threads: {error}"))?;
@@ -149,6 +152,12 @@ impl Syncs {
     #[must_use]
     pub fn now(&self) -> Duration {
         self.shared.now()
+    }
+
+    /// What has been counted since the start.
+    #[must_use]
+    pub fn counts(&self) -> &SyncCounts {
+        &self.shared.counts
     }
 
     /// Whether the upstream's list of repositories has been read since the start; true where it has none.

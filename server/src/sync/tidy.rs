@@ -91,10 +91,14 @@ fn consolidate(shared: &Shared, path: &Arc<str>, put_off: &mut HashMap<Arc<str>,
     match repository.consolidate(&shared.stop) {
         Ok(true) => {
             put_off.remove(path);
+            shared.counts.consolidations.one();
             tracing::info!(repository = &**path, "consolidated");
         }
         Ok(false) => {}
-        Err(error) => tracing::warn!(repository = &**path, ?error, "consolidation failed"),
+        Err(error) => {
+            shared.counts.consolidations_failed.one();
+            tracing::warn!(repository = &**path, ?error, "consolidation failed");
+        }
     }
 }
 

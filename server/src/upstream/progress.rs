@@ -34,6 +34,9 @@ pub enum Phase {
 pub struct Progress {
     phase: AtomicU8,
     bytes: AtomicU64,
+    requests: AtomicU64,
+    /// Bytes that [`Progress::take_traffic`] has given.
+    bytes_taken: AtomicU64,
     tally: Arc<Tally>,
     message: Mutex<String>,
 }
@@ -95,6 +98,17 @@ impl Progress {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
+    }
+
+    /// Counts a request that goes out.
+    pub fn add_request(&self) {
+        self.requests.fetch_add(1, Relaxed);
+    }
+
+    /// Requests that went out and bytes that came since the last call, for the counters of all syncs.
+    pub fn take_traffic(&self) -> (u64, u64) {
+        let bytes = self.bytes();
+        (self.requests.swap(0, Relaxed), bytes.saturating_sub(self.bytes_taken.swap(bytes, Relaxed)))
     }
 
     /// The upstream says what it does (side-band 2), already escaped.

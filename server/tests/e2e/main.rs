@@ -38,6 +38,7 @@ mod generated;
 mod hidden;
 mod hostile;
 mod ls_remote;
+mod metrics;
 mod names;
 mod outage;
 mod partial;

@@ -145,6 +145,7 @@ impl Wire {
         if !connection.buffered().is_empty() {
             return Err(UpstreamError::Broken("bytes after the end of an answer".into()));
         }
+        self.progress.add_request();
         connection.send(request, &self.patience)?;
         for _ in 0..UPSTREAM_INTERIM_RESPONSES_MAX {
             let head = read_head(connection, &self.patience)?;

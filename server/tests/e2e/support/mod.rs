@@ -5,6 +5,7 @@ pub mod authority;
 pub mod compare;
 pub mod conversation;
 pub mod cutter;
+pub mod exposition;
 pub mod git;
 pub mod heliostat;
 pub mod http;
