@@ -44,6 +44,12 @@ impl Response {
         Self { status, headers: vec![("Content-Type", content_type.into())], body: body.into() }
     }
 
+    /// Of this media type instead.
+    pub fn with_content_type(mut self, content_type: &'static str) -> Self {
+        self.headers.retain(|(name, _)| *name != "Content-Type");
+        self.with("Content-Type", content_type)
+    }
+
     /// With one more header line. `value` must hold no control characters.
     pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name, value.into()));
@@ -95,6 +101,7 @@ pub fn head(status: u16, headers: &[(&'static str, Cow<'static, str>)], length: 
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        307 => "Temporary Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",

@@ -30,6 +30,8 @@ pub enum Route {
     UploadPack(RepositoryPath),
     /// `POST {path}/git-receive-pack`.
     ReceivePack(RepositoryPath),
+    /// Whatever is below `{path}/info/lfs`: what follows that, as it was sent.
+    Lfs(RepositoryPath, String),
     /// A file of a repository: the dumb protocol, or something that is nobody's business.
     File,
     /// Admin port: `GET /metrics`.
@@ -52,6 +54,9 @@ pub fn route(target: &str) -> Route {
     if path == "/status" {
         return Route::Status;
     }
+    if let Some(route) = lfs(path) {
+        return route;
+    }
     let Some(path) = percent_decode(path) else {
         return Route::Unknown;
     };
@@ -72,6 +77,23 @@ pub fn route(target: &str) -> Route {
     } else {
         Route::Unknown
     }
+}
+
+/// The route of a path that has `/info/lfs` in it. Nobody here knows what may follow, so that it is kept as it stands; what
+/// leads out of it again, or could be taken to, is unknown.
+fn lfs(path: &str) -> Option<Route> {
+    const MARK: &str = "/info/lfs";
+    let (repository, rest) = path.match_indices(MARK).find_map(|(at, _)| {
+        let rest = &path[at + MARK.len()..];
+        (rest.is_empty() || rest.starts_with('/')).then(|| (&path[..at], rest))
+    })?;
+    let repository = repository.strip_prefix('/').and_then(repo_path);
+    let stays = rest.bytes().all(|byte| byte.is_ascii_graphic())
+        && percent_decode(rest).is_some_and(|rest| {
+            let control = rest.iter().any(|&byte| byte.is_ascii_control() || byte == b'\\');
+            !control && !rest.split(|&byte| byte == b'/').any(|component| matches!(component, b"." | b".."))
+        });
+    Some(repository.filter(|_| stays).map_or(Route::Unknown, |path| Route::Lfs(path, rest.to_owned())))
 }
 
 /// The admin port's route for `target`.
@@ -144,10 +166,6 @@ fn is_file_of_a_repository(path: &str) -> bool {
     const FOLDERS: [&str; 6] = ["objects", "refs", "hooks", "info", "logs", "modules"];
     let mut components = path.split('/').skip(1);
     let last = path.rsplit('/').next().unwrap_or_default();
-    // Large-file clients ask below `info/lfs` and read 403 as "log in"; there is no such thing here.
-    if path.contains("/info/lfs") {
-        return false;
-    }
     components.any(|component| FOLDERS.contains(&component)) || (path.contains('/') && FILES.contains(&last))
 }
 
@@ -187,7 +205,19 @@ mod tests {
             ("/", Route::Unknown),
             ("/app.git", Route::Unknown),
             ("/config", Route::Unknown),
-            ("/app.git/info/lfs/objects/batch", Route::Unknown),
+            ("/team/app.git/info/lfs", Route::Lfs(path("team/app.git"), String::new())),
+            ("/app.git/info/lfs/objects/batch", Route::Lfs(path("app.git"), "/objects/batch".into())),
+            ("/app/info/lfs/locks?path=a/../b", Route::Lfs(path("app"), "/locks".into())),
+            ("/a%20b/info/lfs/locks/-%41%25/", Route::Lfs(path("a b"), "/locks/-%41%25/".into())),
+            ("/app/info/lfs/info/refs?service=git-upload-pack", Route::Lfs(path("app"), "/info/refs".into())),
+            ("/app/info/lfsx/HEAD", Route::File),
+            ("/info/lfs/locks", Route::Unknown),
+            ("/app/info/lfs/../../other", Route::Unknown),
+            ("/app/info/lfs/%2e%2E/other", Route::Unknown),
+            ("/app/info/lfs/..%2fother", Route::Unknown),
+            ("/app/info/lfs/a%0d%0ab", Route::Unknown),
+            ("/app/info/lfs/é", Route::Unknown),
+            ("/../app/info/lfs/locks", Route::Unknown),
             ("/info/refs?service=git-upload-pack", Route::Unknown),
             ("//info/refs?service=git-upload-pack", Route::Unknown),
         ];
@@ -223,7 +253,13 @@ mod tests {
             "a#b",
         ] {
             assert_eq!(repo_path(encoded), None, "{encoded}");
-            for suffix in ["/info/refs?service=git-upload-pack", "/git-upload-pack", "/HEAD", "/objects/info/packs"] {
+            for suffix in [
+                "/info/refs?service=git-upload-pack",
+                "/git-upload-pack",
+                "/HEAD",
+                "/objects/info/packs",
+                "/info/lfs/locks",
+            ] {
                 assert_eq!(route(&format!("/{encoded}{suffix}")), Route::Unknown, "{encoded}{suffix}");
             }
         }

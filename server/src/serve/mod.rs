@@ -9,6 +9,7 @@ pub mod freshness;
 pub mod job;
 pub mod node;
 pub mod owner;
+pub mod redirect;
 pub mod references;
 pub mod resolve;
 pub mod stream;
@@ -43,7 +44,9 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> io::Result<()> {
             match service {
                 _ if !reading => Response::method_not_allowed("GET, HEAD"),
                 Service::UploadPack => return Box::pin(references::advertise(exchange, path)).await,
-                Service::ReceivePack => pushes_go_upstream(exchange),
+                Service::ReceivePack => {
+                    redirect::push(&exchange.shard.node.config, &path, query(&exchange.head.target))
+                }
                 Service::Dumb => Response::text(403, "the dumb HTTP protocol is not served; use Git 1.6.6 or newer"),
                 Service::Other => Response::text(403, "unsupported service"),
             }
@@ -59,7 +62,16 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> io::Result<()> {
         Route::ReceivePack(path) => {
             exchange.record.operation = "receive-pack";
             exchange.record.repository = Some(path.to_string());
-            if posting { pushes_go_upstream(exchange) } else { Response::method_not_allowed("POST") }
+            if posting {
+                redirect::pushed_here(&exchange.shard.node.config, &path)
+            } else {
+                Response::method_not_allowed("POST")
+            }
+        }
+        Route::Lfs(path, rest) => {
+            exchange.record.operation = "lfs";
+            exchange.record.repository = Some(path.to_string());
+            redirect::lfs(&exchange.shard.node.config, &path, &rest, query(&exchange.head.target))
         }
         Route::File => {
             exchange.record.operation = "file";
@@ -77,16 +89,9 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> io::Result<()> {
     exchange.respond(response).await
 }
 
-/// The same for every path: no oracle of what exists.
-fn pushes_go_upstream(exchange: &Exchange<'_>) -> Response {
-    match &exchange.shard.node.config.upstream {
-        crate::config::Upstream::Git { url, .. } => {
-            Response::text(403, format_args!("this is a mirror: push to the same path at {url}"))
-        }
-        crate::config::Upstream::Directory(_) => {
-            Response::text(403, "this is a mirror of a folder: push to the repository in that folder")
-        }
-    }
+/// What stands behind the first `?` of a target.
+fn query(target: &str) -> &str {
+    target.split_once('?').map_or("", |(_, query)| query)
 }
 
 /// What `Git-Protocol` asks for: the highest version among its `version=` keys, as stock Git reads it.

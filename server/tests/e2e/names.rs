@@ -18,8 +18,8 @@ fn undated(text: &str) -> String {
     text.lines().filter(|line| !line.starts_with("Date: ")).collect::<Vec<_>>().join("\n")
 }
 
-/// A push is told where to go by the configuration alone: the answer is the same to the byte, whatever the request says of
-/// hosts, and for every path.
+/// A push or a request for a large file is told where to go by the configuration and the path alone: the answer is the same
+/// to the byte, whatever the request says of hosts, and of the same kind whether there is such a repository or not.
 #[test]
 fn no_answer_to_a_push_names_the_callers_host() {
     let sandbox = Sandbox::new();
@@ -36,17 +36,30 @@ fn no_answer_to_a_push_names_the_callers_host() {
             let answer = raw(server.port(), request.as_bytes()).unwrap();
             undated(&format!("{}\n\n{}", answer.head, answer.text()))
         };
-        for (method, service) in [("GET", "info/refs?service=git-receive-pack"), ("POST", "git-receive-pack")] {
-            let honest = ask(method, &format!("/team/app.git/{service}"), "Host: mirror.example\r\n");
-            let says_where = honest.starts_with("HTTP/1.1 403 ") && honest.contains("push to ");
-            let names_it = kind == "directory" || honest.ends_with(&format!(" at {upstream}"));
-            report.case(
-                &format!("{method} in honesty, {upstream}"),
-                if says_where && names_it { Ok(()) } else { Err(honest.clone()) },
-            );
+        for (method, service, sent, folder) in [
+            ("GET", "info/refs?service=git-receive-pack", 307, 403),
+            ("POST", "git-receive-pack", 403, 403),
+            ("POST", "info/lfs/objects/batch", 307, 501),
+            ("GET", "info/lfs/locks?path=a%26b&limit=1", 307, 501),
+            ("PUT", "info/lfs/locks/7", 307, 501),
+        ] {
+            let own = "Host: mirror.example\r\n";
             for path in ["team/app.git", "team/absent.git"] {
                 let target = format!("/{path}/{service}");
-                let own = "Host: mirror.example\r\n";
+                let honest = ask(method, &target, own);
+                let says_where = match kind {
+                    "directory" => honest.starts_with(&format!("HTTP/1.1 {folder} ")) && honest.contains("a folder"),
+                    _ => {
+                        let location = format!("\nLocation: {upstream}/{path}/{service}\n");
+                        honest.starts_with(&format!("HTTP/1.1 {sent} "))
+                            && honest.ends_with(&format!(" {upstream}/{path}"))
+                            && honest.contains(&location) == (sent == 307)
+                    }
+                };
+                report.case(
+                    &format!("{method} {target} in honesty, {upstream}"),
+                    if says_where { Ok(()) } else { Err(honest.clone()) },
+                );
                 for (target, lines) in [
                     (target.clone(), format!("Host: {EVIL}\r\n")),
                     (target.clone(), format!("Host: {EVIL}:443\r\n")),
@@ -89,7 +102,8 @@ fn no_answer_to_a_push_names_the_callers_host() {
         git.text(&folder, &["clone", "--quiet", "--bare", "team/app.git", &clone.display().to_string()]);
         let (header, to) = (format!("http.extraHeader=Host: {EVIL}"), format!("{}/team/app.git", server.url()));
         let push = git.run(&clone, &["-c", &header, "push", &to, "main:refs/heads/pushed"]);
-        let refused = !push.status.success() && push.stderr.contains("403") && !push.stderr.contains(EVIL);
+        let words = if kind == "directory" { "403" } else { "git.example.com" };
+        let refused = !push.status.success() && push.stderr.contains(words) && !push.stderr.contains(EVIL);
         report.case("git push", if refused { Ok(()) } else { Err(push.stderr) });
         assert!(!server.log().contains("panicked"), "{}", server.log());
     }

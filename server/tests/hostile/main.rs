@@ -11,7 +11,7 @@
 //! | paths that lead elsewhere | `paths`, `http::target`, fuzz `repository_path` |
 //! | arguments and shells | `e2e::hostile::no_process_is_started`; `paths` (`-u…`, `--upload-pack=`) |
 //! | addresses that lead requests elsewhere | `config::tests`, `upstream::transport::address`, `upstream::hostile` |
-//! | the caller's host in an answer | `e2e::names` |
+//! | the caller's host in an answer, redirects of pushes | `e2e::names`, `e2e::pushes`, `serve::redirect` |
 //! | names that are alike | `e2e::names`, `repository_path` |
 //! | bad and huge packet lines | `e2e::hostile::bad_packet_lines`, `core::protocol::bounds`, fuzz `pkt_line` |
 //! | endless negotiation | `e2e::hostile::half_a_million_haves`, `bodies`, `limits`, `slow`, `core::protocol::bounds` |
@@ -26,7 +26,7 @@
 //! | URIs from an upstream | `upstream::packs::nothing_of_a_bad_first_pack_remains` (`packfile-uris`) |
 //! | the dumb protocol | `paths::files_are_not_served` |
 //!
-//! Not yet here, since what they attack is not: commands and channels of SSH, redirects of pushes, several nodes.
+//! Not yet here, since what they attack is not: commands and channels of SSH, several nodes.
 
 #![allow(clippy::unwrap_used, reason = "a failure in a test ends the test")]
 

@@ -21,6 +21,7 @@ pub struct Apache {
     port: u16,
     identity: Option<Identity>,
     forbidden: Option<String>,
+    more: String,
     process: Option<Guarded>,
 }
 
@@ -30,8 +31,17 @@ impl Apache {
         Self::start_as(folder, repositories, git, None)
     }
 
+    /// The same with `more` lines in its configuration.
+    pub fn start_with(folder: &Path, repositories: &Path, git: &Git, more: &str) -> Self {
+        Self::try_start_as(folder, repositories, git, None, more)
+    }
+
     /// The same over TLS, as `identity` says.
     pub fn start_as(folder: &Path, repositories: &Path, git: &Git, identity: Option<&Identity>) -> Self {
+        Self::try_start_as(folder, repositories, git, identity, "")
+    }
+
+    fn try_start_as(folder: &Path, repositories: &Path, git: &Git, identity: Option<&Identity>, more: &str) -> Self {
         assert!(
             Path::new(PROGRAM).exists(),
             "{PROGRAM} is missing: the end-to-end tests need Debian's apache2-bin; ./check installs it"
@@ -46,6 +56,7 @@ impl Apache {
                 port: free_port(),
                 identity: identity.cloned(),
                 forbidden: None,
+                more: more.into(),
                 process: None,
             };
             if apache.try_start() {
@@ -163,8 +174,9 @@ impl Apache {
              ErrorLog {root}/error.log\nLogFormat \"%m %U%q %>s\" plain\nCustomLog {root}/access.log plain\n\
              SetEnv GIT_PROJECT_ROOT {repositories}\nSetEnv GIT_HTTP_EXPORT_ALL 1\n\
              SetEnvIf Git-Protocol \".*\" GIT_PROTOCOL=$0\n{environment}\
-             ScriptAlias / {backend}/\n\
+             {more}ScriptAlias / {backend}/\n\
              <Directory />\n Require all granted\n</Directory>\n{forbidden}",
+            more = self.more,
             port = self.port,
             repositories = self.repositories.display(),
             backend = self.backend.display(),
