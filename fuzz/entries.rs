@@ -5,7 +5,12 @@
 
 use heliostat::{
     config::{Config, Overrides},
-    http::{body::Body, head::http_head},
+    http::{
+        body::Body,
+        client::Trusted,
+        head::http_head,
+        proxy_protocol::{Progress, proxy_header},
+    },
     upstream::{git::advertisement::Advertisement, transport},
 };
 use heliostat_core::{
@@ -35,6 +40,7 @@ pub const ENTRIES: &[Entry] = &[
     ("http_head", http_head_and_body),
     ("pack_ingest", pack_ingest),
     ("pkt_line", pkt_line),
+    ("proxy_header", proxy_header_in_pieces),
     ("ref_name", ref_name),
     ("repository_path", repository_path),
     ("upstream_advertisement", upstream_advertisement),
@@ -97,6 +103,38 @@ pub fn pack_ingest(data: &[u8]) {
         assert!(ingested.objects <= LIMITS.objects);
     }
     assert_eq!(std::fs::read_dir(directory).expect("it can be read").count(), 0, "something was left behind");
+}
+
+/// PROXY protocol headers, as a connection reads them: no byte behind the header is asked for, and a whole look at the bytes
+/// sees what the pieces did. What is left is taken for a list of addresses.
+pub fn proxy_header_in_pieces(data: &[u8]) {
+    let (mut read, mut header) = (0, 0);
+    loop {
+        match proxy_header(&data[..read]) {
+            Ok(Progress::Needs(bytes)) => {
+                assert!(bytes > 0 && read + bytes <= heliostat_core::limits::PROXY_HEADER_BYTES_MAX);
+                if read + bytes > data.len() {
+                    return;
+                }
+                read += bytes;
+            }
+            Ok(Progress::Whole(whole)) => {
+                assert_eq!(whole.len, read, "it was read beyond its end");
+                assert_eq!(proxy_header(data), Ok(Progress::Whole(whole)));
+                header = whole.len;
+                break;
+            }
+            Err(error) => {
+                assert_eq!(proxy_header(data), Err(error));
+                break;
+            }
+        }
+    }
+    if let Ok(list) = std::str::from_utf8(&data[header..]) {
+        let anybody = Trusted::new(["::/0"].iter().map(|all| all.parse().expect("a network")).collect());
+        let _ = anybody.client([10, 0, 0, 1].into(), Some(list));
+        assert_eq!(Trusted::default().client([10, 0, 0, 1].into(), Some(list)), std::net::IpAddr::from([10, 0, 0, 1]));
+    }
 }
 
 /// Reference names. What is accepted can become neither a traversal, nor a lock, nor an option, nor a terminal escape.

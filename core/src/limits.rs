@@ -82,11 +82,21 @@ pub const HTTP_BODY_BYTES_PER_SECOND_MIN: u32 = 1 << 10;
 pub const HTTP_ANSWER_BYTES_PER_SECOND_MIN: u32 = 4 << 10;
 /// No answer takes longer than this, at whatever pace: 100 GB at 5 MB/s.
 pub const HTTP_ANSWER_TIME: Duration = Duration::from_secs(6 * 3600);
-/// Open connections in all; lowered at start where the descriptor limit is lower. More: 503 and close.
-pub const HTTP_CONNECTIONS_MAX: u32 = 10_000;
-/// Open connections of one address (of one /64 in IPv6): half, so that no address starves the rest although a whole
-/// CI fleet may sit behind one. More: 503 and close.
-pub const HTTP_CONNECTIONS_PER_ADDRESS_MAX: u32 = HTTP_CONNECTIONS_MAX / 2;
+/// Open connections in all, unless the configuration says otherwise; lowered at start where the descriptor limit is lower.
+/// More: 503 and close.
+pub const HTTP_CONNECTIONS: u32 = 10_000;
+/// What the configuration may say.
+pub const HTTP_CONNECTIONS_MAX: u32 = 1_000_000;
+/// Of them, the part that one address (one /64 in IPv6) may have, unless the configuration says otherwise: half, so that no
+/// address starves the rest although a whole CI fleet may sit behind one. Where a trusted balancer speaks for the address,
+/// its requests under way. More: 503; and close, if it is a connection.
+pub const HTTP_CONNECTIONS_ADDRESS_SHARE: u32 = 2;
+/// Bytes of one PROXY protocol header. Version 1 has 107 at most; version 2 a few hundred, with what it tells of a client's
+/// certificate. More: 400 and close.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4 << 10;
+/// A PROXY protocol header must be complete this long after its connection was accepted: balancers send it at once. Later:
+/// the connection is closed.
+pub const PROXY_HEADER_TIME: Duration = Duration::from_secs(5);
 /// Chunk extensions and trailers of one request body in bytes: nobody uses them. More: 400.
 pub const HTTP_CHUNK_OVERHEAD_BYTES_MAX: usize = 4 << 10;
 /// What is read and thrown away of a refused request's body so that the refusal arrives; then the connection closes.
@@ -205,7 +215,8 @@ pub const SYNC_WAITING_MAX: usize = 65_536;
 /// Paths that are not mirrored here and whose answer (404, 403, a failure) is remembered. More: the oldest goes.
 pub const SYNC_UNKNOWN_MAX: usize = 4_096;
 const _: () = assert!(HTTP_HEAD_BYTES_MAX < REQUEST_BYTES_MAX);
-const _: () = assert!(HTTP_CONNECTIONS_PER_ADDRESS_MAX < HTTP_CONNECTIONS_MAX);
+const _: () = assert!(HTTP_CONNECTIONS <= HTTP_CONNECTIONS_MAX && HTTP_CONNECTIONS_ADDRESS_SHARE > 1);
+const _: () = assert!(PROXY_HEADER_TIME.as_nanos() < HTTP_HEAD_TIME.as_nanos());
 // A few of the largest at once.
 const _: () = assert!(REQUEST_BYTES_IN_FLIGHT_MAX >= 4 * REQUEST_BYTES_MAX as u64);
 const _: () = assert!(HTTP_DISCARD_BYTES_MAX >= REQUEST_BYTES_MAX);

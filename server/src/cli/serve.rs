@@ -212,7 +212,14 @@ impl Server {
             counts: Arc::default(),
         };
         let workers = Workers::start(shards.max(2), &tools).map_err(|error| format!("starting threads: {error}"))?;
-        let admission = Admission::new(preflight::descriptors_max());
+        let admission = Admission::new(preflight::descriptors_max(), &config.limits);
+        if admission.connections_max() < config.limits.connections {
+            tracing::warn!(
+                "room for {} connections, not {}: the process may not open more files",
+                admission.connections_max(),
+                config.limits.connections
+            );
+        }
         let desk = Desk::start().map_err(|error| format!("starting threads: {error}"))?;
         let node = Arc::new(Node::new(config.clone(), holder, admission, workers, desk, policy, shards));
         load(node.clone(), data, sender.clone())?;

@@ -23,6 +23,7 @@ pub(super) enum Raw {
     Text(String),
     Number(i64),
     Texts(Vec<String>),
+    Truth(bool),
 }
 
 /// One section: key to setting.
@@ -118,6 +119,7 @@ fn raw(value: &Spanned<DeValue<'_>>) -> Result<Raw, String> {
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .map(Raw::Number)
             .map_err(|_| "a number of that size".to_owned()),
+        DeValue::Boolean(truth) => Ok(Raw::Truth(*truth)),
         DeValue::Array(items) => items
             .iter()
             .map(|item| item.get_ref().as_str().map(str::to_owned))

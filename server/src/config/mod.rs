@@ -12,6 +12,7 @@ mod value;
 pub use pattern::Pattern;
 pub use value::parse_duration;
 
+use crate::http::client::Trusted;
 use heliostat_core::RepositoryPath;
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub sync: Sync,
     /// `[store]`.
     pub store: Store,
+    /// `[limits]`.
+    pub limits: Limits,
 }
 
 /// What a process beside a running node needs to know: where that node is. The node has a configuration of its own, so
@@ -64,6 +67,11 @@ pub struct Node {
 pub struct Http {
     /// Where to listen; default 127.0.0.1:8080.
     pub listen: SocketAddr,
+    /// Whether each connection begins with a PROXY protocol header; it is demanded then.
+    pub proxy_protocol: bool,
+    /// Whose word on the client's address is taken: balancers that send `X-Forwarded-For`, and, if there are any, the only
+    /// ones that may send a PROXY protocol header.
+    pub trusted_proxies: Trusted,
 }
 
 /// `[admin]`.
@@ -116,6 +124,15 @@ pub struct Store {
     pub generations_kept: usize,
     /// How long an earlier generation and its directory stay, default 10 min.
     pub grace: Duration,
+}
+
+/// `[limits]`: those of `core/src/limits.rs` that depend on the machine and on who connects.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Open connections in all, default 10,000. Fewer where the process may not open as many files.
+    pub connections: u32,
+    /// Open connections of one address, or requests under way where a trusted balancer speaks for it; half of all if `None`.
+    pub connections_per_address: Option<u32>,
 }
 
 impl Store {
@@ -226,13 +243,15 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let open = matches!(self.upstream, Upstream::Git { .. })
             && self.mirrors.iter().any(|m| m.include.iter().any(Pattern::is_everything));
-        open.then(|| {
+        let everything = open.then_some(
             "pattern `*` mirrors whatever repository of the upstream anybody asks for, unless it is excluded; name the ones \
-             you want"
-                .to_owned()
-        })
-        .into_iter()
-        .collect()
+             you want",
+        );
+        let anybody = (self.http.proxy_protocol && self.http.trusted_proxies.is_empty()).then_some(
+            "with `proxy_protocol` and without `trusted_proxies`, whoever can connect may say that it is anybody: let only \
+             the load balancers connect, or name them",
+        );
+        everything.into_iter().chain(anybody).map(str::to_owned).collect()
     }
 }
 

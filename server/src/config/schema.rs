@@ -22,8 +22,8 @@ const SECTIONS: &[Section] = &[
     Section { name: "node", built: &["data", "cores"], not_built: &["name"] },
     Section {
         name: "http",
-        built: &["listen"],
-        not_built: &["public_url", "proxy_protocol", "trusted_proxies", "tls"],
+        built: &["listen", "proxy_protocol", "trusted_proxies"],
+        not_built: &["public_url", "tls"],
     },
     Section { name: "ssh", built: &[], not_built: &["listen", "host_keys", "ciphers"] },
     Section { name: "admin", built: &["listen", "token"], not_built: &[] },
@@ -42,7 +42,7 @@ const SECTIONS: &[Section] = &[
     Section { name: "auth", built: &[], not_built: &["ttl", "negative_ttl", "stale_if_error"] },
     Section { name: "store", built: &["generations_kept", "grace"], not_built: &["bytes"] },
     Section { name: "cache", built: &[], not_built: &["bytes", "directory"] },
-    Section { name: "limits", built: &[], not_built: &[] },
+    Section { name: "limits", built: &["connections", "connections_per_address"], not_built: &[] },
     Section { name: "farm", built: &[], not_built: &["engine", "endpoints", "peer_listen", "tls", "isolation_ttl"] },
     Section { name: "webhook", built: &[], not_built: &["secret"] },
 ];

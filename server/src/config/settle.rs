@@ -1,12 +1,14 @@
 //! From what was written to what holds: defaults, overrides, and the checks that look at several settings at once.
 
 use super::{
-    Admin, Beside, Config, Http, Mirror, Mistake, Node, Origin, Overrides, Pattern, Store, Sync, Upstream,
+    Admin, Beside, Config, Http, Limits, Mirror, Mistake, Node, Origin, Overrides, Pattern, Store, Sync, Upstream,
     file::{File, Raw, Section, Setting},
     parse_duration,
 };
-use crate::upstream::transport::trust;
-use heliostat_core::limits::{GENERATION_GRACE, GENERATIONS_KEPT, GENERATIONS_KEPT_MAX};
+use crate::{http::client::Trusted, upstream::transport::trust};
+use heliostat_core::limits::{
+    GENERATION_GRACE, GENERATIONS_KEPT, GENERATIONS_KEPT_MAX, HTTP_CONNECTIONS, HTTP_CONNECTIONS_MAX,
+};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
@@ -107,6 +109,20 @@ impl Taker<'_> {
         None
     }
 
+    /// A number of connections or the like.
+    fn bound(&mut self, key: &str, max: u32) -> Option<u32> {
+        self.count(key, 1..=usize::try_from(max).unwrap_or(usize::MAX)).and_then(|count| u32::try_from(count).ok())
+    }
+
+    fn truth(&mut self, key: &str) -> Option<bool> {
+        let Setting { origin, value } = self.section.remove(key)?;
+        if let Raw::Truth(truth) = value {
+            return Some(truth);
+        }
+        self.wrong(origin, format!("`{key}` is true or false, without quotes"));
+        None
+    }
+
     fn address(&mut self, given: Option<(Origin, String)>, default: SocketAddr) -> (Origin, SocketAddr) {
         let Some((origin, text)) = given else { return (Origin::Nowhere, default) };
         match text.parse() {
@@ -128,15 +144,13 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
     let mut section = |name: &str| file.sections.remove(name).unwrap_or_default();
     let (node, http, admin, upstream, sync, store) =
         (section("node"), section("http"), section("admin"), section("upstream"), section("sync"), section("store"));
+    let limits = section("limits");
 
     let data_is_said = flags.data.is_some() || node.contains_key("data");
     let node = settle_node(Taker { section: node, mistakes }, flags);
 
-    let mut http = Taker { section: http, mistakes };
-    let listen = http.overridden(flags.listen.as_ref(), "--listen", "listen");
-    let (_, listen) = http.address(listen, LISTEN_DEFAULT);
-
-    let admin = settle_admin(Taker { section: admin, mistakes }, flags, listen);
+    let http = settle_http(Taker { section: http, mistakes }, flags);
+    let admin = settle_admin(Taker { section: admin, mistakes }, flags, http.listen);
     let upstream = settle_upstream(Taker { section: upstream, mistakes }, flags);
 
     let mut sync = Taker { section: sync, mistakes };
@@ -151,6 +165,12 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
         grace: store.duration("grace", GENERATION_GRACE, Duration::ZERO..=Duration::from_secs(30 * 86_400)),
     };
 
+    let mut limits = Taker { section: limits, mistakes };
+    let limits = Limits {
+        connections: limits.bound("connections", HTTP_CONNECTIONS_MAX).unwrap_or(HTTP_CONNECTIONS),
+        connections_per_address: limits.bound("connections_per_address", HTTP_CONNECTIONS_MAX),
+    };
+
     let mirrors = settle_mirrors(file.mirrors, flags, upstream.as_ref(), mistakes);
     let beside = Beside {
         node: node.clone(),
@@ -159,7 +179,7 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
         upstream: upstream.clone(),
         config: Err(Vec::new()),
     };
-    let config = upstream.map(|upstream| Config { node, http: Http { listen }, admin, upstream, mirrors, sync, store });
+    let config = upstream.map(|upstream| Config { node, http, admin, upstream, mirrors, sync, store, limits });
     Settled { beside, config }
 }
 
@@ -173,6 +193,24 @@ fn settle_node(mut node: Taker<'_>, flags: &Overrides) -> Node {
         }
     }
     Node { data: PathBuf::from(data), cores }
+}
+
+fn settle_http(mut http: Taker<'_>, flags: &Overrides) -> Http {
+    let listen = http.overridden(flags.listen.as_ref(), "--listen", "listen");
+    let (_, listen) = http.address(listen, LISTEN_DEFAULT);
+    let networks = http
+        .texts("trusted_proxies")
+        .into_iter()
+        .filter_map(|(origin, text)| match text.parse() {
+            Ok(network) => Some(network),
+            Err(wrong) => {
+                http.wrong(origin, format!("`trusted_proxies`: {wrong}"));
+                None
+            }
+        })
+        .collect();
+    let proxy_protocol = http.truth("proxy_protocol").unwrap_or(false);
+    Http { listen, proxy_protocol, trusted_proxies: Trusted::new(networks) }
 }
 
 fn settle_admin(mut admin: Taker<'_>, flags: &Overrides, http_listen: SocketAddr) -> Admin {

@@ -14,6 +14,8 @@ cores = 2
 
 [http]
 listen = "0.0.0.0:80"
+proxy_protocol = true
+trusted_proxies = ["10.0.0.0/8", "::1"]
 
 [admin]
 listen = "127.0.0.1:9091"
@@ -38,6 +40,10 @@ concurrency = 8
 [store]
 generations_kept = 3
 grace = "1h"
+
+[limits]
+connections = 500
+connections_per_address = 100
 "#;
 
 #[test]
@@ -53,6 +59,9 @@ fn a_whole_file() {
     assert!(config.rule("other/x.git").is_none());
     assert_eq!(config.sync.interval, Duration::from_secs(60));
     assert_eq!(config.store.generations_kept, 3);
+    assert!(config.http.proxy_protocol && config.http.trusted_proxies.contains([10, 1, 2, 3].into()));
+    assert_eq!((config.limits.connections, config.limits.connections_per_address), (500, Some(100)));
+    assert_eq!(config.warnings(), Vec::<String>::new());
     assert!(!format!("{config:?}").contains("0123456789abcdef"), "the token must not show in Debug");
 }
 

@@ -3,9 +3,8 @@
 //! Addresses are counted in a fixed number of buckets, hashed with a key of this process. Two addresses may share a
 //! bucket and its bound; that costs memory that does not grow, and needs bad luck and two busy addresses to be felt.
 
-use heliostat_core::limits::{
-    DESCRIPTORS_RESERVED, HTTP_CONNECTIONS_MAX, HTTP_CONNECTIONS_PER_ADDRESS_MAX, REQUEST_BYTES_IN_FLIGHT_MAX,
-};
+use crate::config::Limits;
+use heliostat_core::limits::{DESCRIPTORS_RESERVED, HTTP_CONNECTIONS_ADDRESS_SHARE, REQUEST_BYTES_IN_FLIGHT_MAX};
 use std::{
     collections::hash_map::RandomState,
     hash::BuildHasher,
@@ -31,6 +30,12 @@ pub struct Admission {
 /// A connection that was let in; counts down when dropped.
 pub struct Entry {
     admission: Arc<Admission>,
+}
+
+/// One of the places of an address; given back when dropped. A connection has it, or a request where one connection carries
+/// those of many clients.
+pub struct Place {
+    admission: Arc<Admission>,
     bucket: usize,
 }
 
@@ -42,31 +47,36 @@ pub struct Held {
 
 impl Admission {
     /// Counters for a process that may have `descriptors` open.
-    pub fn new(descriptors: u64) -> Self {
-        let connections_max = u32::try_from(descriptors.saturating_sub(DESCRIPTORS_RESERVED))
-            .unwrap_or(u32::MAX)
-            .clamp(16, HTTP_CONNECTIONS_MAX);
+    pub fn new(descriptors: u64, limits: &Limits) -> Self {
+        let room = u32::try_from(descriptors.saturating_sub(DESCRIPTORS_RESERVED)).unwrap_or(u32::MAX);
+        let connections_max = limits.connections.min(room.max(16));
         Self {
             connections: AtomicU32::new(0),
             connections_max,
-            per_address_max: HTTP_CONNECTIONS_PER_ADDRESS_MAX.min(connections_max.div_ceil(2)),
+            per_address_max: limits
+                .connections_per_address
+                .unwrap_or(connections_max.div_ceil(HTTP_CONNECTIONS_ADDRESS_SHARE))
+                .min(connections_max),
             addresses: (0..BUCKETS).map(|_| AtomicU32::new(0)).collect(),
             key: RandomState::new(),
             request_bytes: AtomicU64::new(0),
         }
     }
 
-    /// Lets a connection from `address` in, or does not.
-    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Entry> {
+    /// Lets a connection in, or does not.
+    pub fn enter(self: &Arc<Self>) -> Option<Entry> {
+        count_up(&self.connections, self.connections_max).then(|| Entry { admission: self.clone() })
+    }
+
+    /// A place of `address`, if it has one left.
+    pub fn place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let bucket = self.bucket(address);
-        if !count_up(&self.connections, self.connections_max) {
-            return None;
-        }
-        if !count_up(&self.addresses[bucket], self.per_address_max) {
-            self.connections.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(Entry { admission: self.clone(), bucket })
+        count_up(&self.addresses[bucket], self.per_address_max).then(|| Place { admission: self.clone(), bucket })
+    }
+
+    /// Connections that there may be.
+    pub fn connections_max(&self) -> u32 {
+        self.connections_max
     }
 
     /// An account for the body of one request, empty.
@@ -96,6 +106,11 @@ fn count_up(counter: &AtomicU32, max: u32) -> bool {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.admission.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
         self.admission.addresses[self.bucket].fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -130,28 +145,46 @@ impl Drop for Held {
 mod tests {
     use super::*;
 
+    const LIMITS: Limits = Limits { connections: 1_000, connections_per_address: None };
+
     #[test]
     fn connections_are_bounded_in_all_and_per_address() {
-        let admission = Arc::new(Admission::new(DESCRIPTORS_RESERVED + 20));
+        let admission = Arc::new(Admission::new(DESCRIPTORS_RESERVED + 20, &LIMITS));
         let address = |n: u8| IpAddr::from([10, 0, 0, n]);
-        let mut held: Vec<_> = (0..10).map(|_| admission.enter(address(1)).expect("room")).collect();
-        assert!(admission.enter(address(1)).is_none(), "half of all is one address's share");
+        let enter = |n: u8| Some((admission.enter()?, admission.place(address(n))?));
+        let mut held: Vec<_> = (0..10).map(|_| enter(1).expect("room")).collect();
+        assert!(enter(1).is_none(), "half of all is one address's share");
         let mut n = 1;
         while held.len() < 20 {
             n += 1;
-            held.extend(admission.enter(address(n)));
+            held.extend(enter(n));
         }
-        assert!(admission.enter(address(250)).is_none());
+        assert!(enter(250).is_none());
         held.truncate(5);
-        assert!(admission.enter(address(1)).is_some());
+        assert!(enter(1).is_some());
         drop(held);
         assert_eq!(admission.connections(), 0);
         assert!(admission.addresses.iter().all(|n| n.load(Ordering::Relaxed) == 0));
     }
 
     #[test]
+    fn what_the_configuration_says_holds_where_there_is_room() {
+        for (descriptors, connections, per_address, expected) in [
+            (u64::MAX, 40, None, (40, 20)),
+            (u64::MAX, 40, Some(3), (40, 3)),
+            (DESCRIPTORS_RESERVED + 30, 40, Some(35), (30, 30)),
+            (0, 40, None, (16, 8)),
+            (u64::MAX, 1, None, (1, 1)),
+        ] {
+            let limits = Limits { connections, connections_per_address: per_address };
+            let admission = Admission::new(descriptors, &limits);
+            assert_eq!((admission.connections_max, admission.per_address_max), expected);
+        }
+    }
+
+    #[test]
     fn neighbours_in_ipv6_are_one_address() {
-        let admission = Admission::new(u64::MAX);
+        let admission = Admission::new(u64::MAX, &LIMITS);
         let bucket = |text: &str| admission.bucket(text.parse().unwrap());
         assert_eq!(bucket("2001:db8::1"), bucket("2001:db8::ffff:2"));
         assert_eq!(bucket("::ffff:10.0.0.1"), bucket("10.0.0.1"));
@@ -159,7 +192,7 @@ mod tests {
 
     #[test]
     fn request_bytes_are_bounded_together() {
-        let admission = Arc::new(Admission::new(1_000));
+        let admission = Arc::new(Admission::new(1_000, &LIMITS));
         let (mut a, mut b) = (admission.hold(), admission.hold());
         assert!(a.grow_to(REQUEST_BYTES_IN_FLIGHT_MAX - 10) && b.grow_to(10) && b.grow_to(10));
         assert!(!b.grow_to(11));

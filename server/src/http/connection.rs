@@ -1,24 +1,35 @@
 //! The life of one connection: head, exchange, head, exchange, …, end.
 
 use super::{
+    admission::Place,
     exchange::{Exchange, Record},
     head::{Head, HeadError, http_head},
     patience::Patience,
-    response::{Length, Response, head},
+    proxy_protocol::{Progress, proxy_header},
+    response::{self, Length, Response, head},
     wire::{Awaited, Wire},
 };
 use crate::{
     admin, serve,
     shard::{Door, Shard, task},
 };
-use heliostat_core::limits::{HTTP_DISCARD_BYTES_MAX, HTTP_DISCARD_TIME, HTTP_HEAD_TIME, HTTP_IDLE_TIME};
-use std::{io, net::Shutdown, rc::Rc, time::Instant};
+use heliostat_core::limits::{
+    HTTP_DISCARD_BYTES_MAX, HTTP_DISCARD_TIME, HTTP_HEAD_TIME, HTTP_IDLE_TIME, PROXY_HEADER_TIME,
+};
+use std::{
+    io,
+    net::{IpAddr, Shutdown},
+    rc::Rc,
+    time::Instant,
+};
 
 /// How long an answer that ends the connection may take to leave.
 const LAST_WORD_TIME: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Serves requests until one side has enough.
 pub async fn run(shard: Rc<Shard>, wire: Rc<Wire>, door: Door) {
+    let Some(seat) = seated(&shard, &wire, door).await else { return };
+    let trusted = &shard.node.config.http.trusted_proxies;
     let mut input = Vec::new();
     let mut patience = Patience::fixed(Instant::now(), HTTP_HEAD_TIME);
     loop {
@@ -34,15 +45,19 @@ pub async fn run(shard: Rc<Shard>, wire: Rc<Wire>, door: Door) {
         let live = shard.node.begin_request();
         let started = Instant::now();
         let sent = wire.sent();
-        let mut exchange = Exchange::new(&shard, &wire, &mut input, head);
-        let outcome = match door {
-            Door::Main => Box::pin(serve::answer(&mut exchange)).await,
-            Door::Admin => Box::pin(admin::answer(&mut exchange)).await,
+        let peer = wire.peer().ip();
+        let client = if door == Door::Main { trusted.client(peer, head.forwarded_for.as_deref()) } else { peer };
+        let mut exchange = Exchange::new(&shard, &wire, &mut input, head, client);
+        let outcome = match (door, &seat) {
+            (Door::Admin, _) => Box::pin(admin::answer(&mut exchange)).await,
+            (Door::Main, Seat::Client { .. }) => Box::pin(serve::answer(&mut exchange)).await,
+            (Door::Main, Seat::Balancer) => answer_in_place(&mut exchange).await,
         };
         let (keeps, unread) = (exchange.keeps_connection(), exchange.has_unread_body());
         let sent = wire.sent() - sent;
         shard.counts().ended(&exchange.record, sent, started.elapsed(), outcome.is_ok());
-        log(&exchange.record, &wire, sent, started, outcome.as_ref().err());
+        let by = (client != peer).then_some(client);
+        log(&exchange.record, &wire, by, sent, started, outcome.as_ref().err());
         drop(live);
         if outcome.is_err() {
             return;
@@ -55,6 +70,78 @@ pub async fn run(shard: Rc<Shard>, wire: Rc<Wire>, door: Door) {
         }
         patience = Patience::fixed(Instant::now(), HTTP_IDLE_TIME);
         task::yield_if_needed().await;
+    }
+}
+
+/// Who sits at the other end.
+enum Seat {
+    /// One client, which has one of its places for as long as the connection lasts. None is counted on the admin port.
+    Client { _place: Option<Place> },
+    /// A balancer that speaks for many: each request takes a place of its client's.
+    Balancer,
+}
+
+/// Finds out whom the connection is from, and gives it a place; `None` if there is nothing to be served.
+async fn seated(shard: &Shard, wire: &Wire, door: Door) -> Option<Seat> {
+    let http = &shard.node.config.http;
+    if door == Door::Admin {
+        return Some(Seat::Client { _place: None });
+    }
+    if http.proxy_protocol
+        && let Err(why) = named_by_proxy(shard, wire).await
+    {
+        if let Some(why) = why {
+            refuse(shard, wire, HeadRefusal::Proxy(why)).await;
+        }
+        return None;
+    }
+    let address = wire.peer().ip();
+    if http.trusted_proxies.contains(address) {
+        return Some(Seat::Balancer);
+    }
+    let place = shard.node.admission.place(address);
+    if place.is_none() {
+        shard.counts().turned_away.one();
+        tracing::debug!(peer = %wire.peer(), "turned away: too many connections of this address");
+        // One packet into an empty socket buffer: nothing waits here.
+        let _ = wire.write_all(response::FULL).await;
+    }
+    place.map(|place| Seat::Client { _place: Some(place) })
+}
+
+/// Reads the PROXY protocol header, which is demanded, and nothing behind it. Errs with what is wrong with it, or without a
+/// word where it does not come.
+async fn named_by_proxy(shard: &Shard, wire: &Wire) -> Result<(), Option<&'static str>> {
+    let trusted = &shard.node.config.http.trusted_proxies;
+    if !trusted.is_empty() && !trusted.contains(wire.peer().ip()) {
+        return Err(Some("only load balancers may connect here"));
+    }
+    wire.wait_for(Awaited::Request, Patience::fixed(Instant::now(), PROXY_HEADER_TIME));
+    let mut header = Vec::new();
+    loop {
+        match proxy_header(&header).map_err(|error| Some(error.0))? {
+            Progress::Whole(whole) => {
+                if let Some(client) = whole.client {
+                    wire.speaks_for(std::net::SocketAddr::new(client.ip().to_canonical(), client.port()));
+                }
+                return Ok(());
+            }
+            Progress::Needs(bytes) => match wire.read_at_most(&mut header, bytes).await {
+                Ok(0) | Err(_) => return Err(None),
+                Ok(_) => {}
+            },
+        }
+    }
+}
+
+/// Answers a request that a balancer has passed on, if its client has a place left.
+async fn answer_in_place(exchange: &mut Exchange<'_>) -> io::Result<()> {
+    match exchange.shard.node.admission.place(exchange.client) {
+        Some(_place) => Box::pin(serve::answer(exchange)).await,
+        None => {
+            exchange.record.operation = "none";
+            exchange.respond(Response::unavailable(5, "too many requests of this address at once, try again")).await
+        }
     }
 }
 
@@ -81,15 +168,17 @@ async fn next_head(wire: &Wire, input: &mut Vec<u8>) -> Result<Option<Head>, Hea
 enum HeadRefusal {
     Head(HeadError),
     Slow,
+    Proxy(&'static str),
 }
 
 /// Answers a head that is none and closes: where the next request would begin is not known.
 async fn refuse(shard: &Shard, wire: &Wire, refusal: HeadRefusal) {
-    let response = match refusal {
+    let response = match &refusal {
         HeadRefusal::Head(HeadError::Malformed(why)) => Response::text(400, why),
         HeadRefusal::Head(HeadError::TooLarge) => Response::text(431, "the request's head is too large"),
         HeadRefusal::Head(HeadError::Version) => Response::text(505, "HTTP/1.0 or HTTP/1.1, please"),
         HeadRefusal::Head(HeadError::Expectation) => Response::text(417, "only 100-continue can be expected"),
+        HeadRefusal::Proxy(why) => Response::text(400, why),
         HeadRefusal::Slow => Response::text(408, "the request's head came too slowly"),
     };
     let started = Instant::now();
@@ -98,10 +187,11 @@ async fn refuse(shard: &Shard, wire: &Wire, refusal: HeadRefusal) {
     bytes.extend_from_slice(&response.body);
     let sent = wire.sent();
     let outcome = wire.write_all(&bytes).await;
-    let record = Record { operation: "none", status: response.status, ..Record::default() };
+    let why = matches!(refusal, HeadRefusal::Proxy(_)).then(|| "no PROXY protocol header from a balancer".to_owned());
+    let record = Record { operation: "none", status: response.status, error: why, ..Record::default() };
     let sent = wire.sent() - sent;
     shard.counts().ended(&record, sent, started.elapsed(), outcome.is_ok());
-    log(&record, wire, sent, started, outcome.as_ref().err());
+    log(&record, wire, None, sent, started, outcome.as_ref().err());
     if outcome.is_ok() {
         discard(wire).await;
     }
@@ -122,7 +212,7 @@ async fn discard(wire: &Wire) {
     }
 }
 
-fn log(record: &Record, wire: &Wire, bytes: u64, started: Instant, error: Option<&io::Error>) {
+fn log(record: &Record, wire: &Wire, client: Option<IpAddr>, bytes: u64, started: Instant, error: Option<&io::Error>) {
     if let Some(session_id) = &record.session_id {
         tracing::debug!(
             target: "heliostat::request",
@@ -137,6 +227,7 @@ fn log(record: &Record, wire: &Wire, bytes: u64, started: Instant, error: Option
     tracing::info!(
         target: "heliostat::request",
         peer = %wire.peer(),
+        client = client.map(tracing::field::display),
         repository = record.repository.as_deref(),
         operation = record.operation,
         status = record.status,

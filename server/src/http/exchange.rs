@@ -22,6 +22,7 @@ use heliostat_core::{
 use std::{
     borrow::Cow,
     io,
+    net::IpAddr,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -37,6 +38,8 @@ pub struct Exchange<'c> {
     pub shard: &'c Rc<Shard>,
     /// The request's head.
     pub head: Head,
+    /// Whom limits and buckets count it for.
+    pub client: IpAddr,
     /// What the log will say of it.
     pub record: Record,
     wire: &'c Wire,
@@ -90,7 +93,7 @@ pub enum Unread {
 
 impl<'c> Exchange<'c> {
     /// Begins with a parsed head; `input` holds what followed it.
-    pub fn new(shard: &'c Rc<Shard>, wire: &'c Wire, input: &'c mut Vec<u8>, head: Head) -> Self {
+    pub fn new(shard: &'c Rc<Shard>, wire: &'c Wire, input: &'c mut Vec<u8>, head: Head, client: IpAddr) -> Self {
         wire.wait_for(Awaited::Answer, Patience::ENDLESS);
         let body = Body::new(head.framing, head.coding);
         let keep = head.keep_alive && !shard.node.stage.is_draining();
@@ -106,6 +109,7 @@ impl<'c> Exchange<'c> {
             probed: false,
             keep,
             head,
+            client,
         }
     }
 

@@ -68,6 +68,8 @@ pub struct Head {
     pub content_type: Option<String>,
     /// `Git-Protocol`.
     pub git_protocol: Option<String>,
+    /// `X-Forwarded-For`: whom those that passed the request on took for its client. Several lines are one list.
+    pub forwarded_for: Option<String>,
     /// `Authorization`. Never logged: `Debug` leaves it out.
     pub authorization: Option<Vec<u8>>,
 }
@@ -173,6 +175,7 @@ fn typed(request: &httparse::Request<'_, '_>) -> Result<Head, HeadError> {
         fetch_site: lines.fetch_site,
         content_type: lines.content_type,
         git_protocol: lines.git_protocol,
+        forwarded_for: lines.forwarded_for,
         authorization: lines.authorization,
     })
 }
@@ -191,6 +194,7 @@ struct Lines {
     expects_continue: bool,
     content_type: Option<String>,
     git_protocol: Option<String>,
+    forwarded_for: Option<String>,
     authorization: Option<Vec<u8>>,
 }
 
@@ -209,6 +213,7 @@ impl Default for Lines {
             expects_continue: false,
             content_type: None,
             git_protocol: None,
+            forwarded_for: None,
             authorization: None,
         }
     }
@@ -254,6 +259,8 @@ impl Lines {
             self.git_protocol = Some(String::from_utf8_lossy(header.value).into_owned());
         } else if is("authorization") {
             self.authorization = Some(header.value.to_vec());
+        } else if is("x-forwarded-for") {
+            join(&mut self.forwarded_for, header.value);
         } else if is("origin") {
             join(&mut self.origin, header.value);
         } else if is("sec-fetch-site") {
@@ -405,6 +412,12 @@ mod tests {
         let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(HTTP_HEAD_BYTES_MAX));
         assert_eq!(http_head(long.as_bytes()), Err(HeadError::TooLarge));
         assert_eq!(with(&"A: b\r\n".repeat(HTTP_HEADERS_MAX)), Err(HeadError::TooLarge));
+    }
+
+    #[test]
+    fn lists_in_several_lines() {
+        let head = with("X-Forwarded-For: a, b\r\nHost2: x\r\nx-forwarded-for:c\r\n").unwrap();
+        assert_eq!(head.forwarded_for.as_deref(), Some("a, b, c"));
     }
 
     #[test]

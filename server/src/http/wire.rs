@@ -38,7 +38,7 @@ pub enum Awaited {
 /// An accepted connection.
 pub struct Wire {
     stream: RefCell<TcpStream>,
-    peer: SocketAddr,
+    peer: Cell<SocketAddr>,
     awaited: Cell<Awaited>,
     patience: Cell<Patience>,
     expired: Cell<bool>,
@@ -53,7 +53,7 @@ impl Wire {
         let _ = stream.set_nodelay(true);
         Self {
             stream: RefCell::new(stream),
-            peer,
+            peer: Cell::new(peer),
             awaited: Cell::new(Awaited::Request),
             patience: Cell::new(Patience::ENDLESS),
             expired: Cell::new(false),
@@ -62,9 +62,14 @@ impl Wire {
         }
     }
 
-    /// The other end.
+    /// The other end, or whom a balancer has named as such.
     pub fn peer(&self) -> SocketAddr {
-        self.peer
+        self.peer.get()
+    }
+
+    /// The balancer at the other end speaks for `peer`.
+    pub fn speaks_for(&self, peer: SocketAddr) {
+        self.peer.set(peer);
     }
 
     /// Bytes written so far.
@@ -89,10 +94,19 @@ impl Wire {
         poll_fn(|cx| self.poll_read(cx, input)).await
     }
 
+    /// The same, at most `bytes`, so that what follows is left where it is.
+    pub async fn read_at_most(&self, input: &mut Vec<u8>, bytes: usize) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_read_at_most(cx, input, bytes)).await
+    }
+
     /// As [`Wire::read`]. Nothing is lost if it is not polled again.
     pub fn poll_read(&self, cx: &mut Context<'_>, input: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        self.poll_read_at_most(cx, input, READ_BYTES)
+    }
+
+    fn poll_read_at_most(&self, cx: &mut Context<'_>, input: &mut Vec<u8>, bytes: usize) -> Poll<io::Result<usize>> {
         let len = input.len();
-        input.resize(len + READ_BYTES, 0);
+        input.resize(len + bytes, 0);
         let result = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut input[len..]);
         let read = match &result {
             Poll::Ready(Ok(read)) => *read,

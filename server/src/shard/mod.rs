@@ -121,7 +121,7 @@ impl Shard {
         let wire = Rc::new(Wire::new(stream, peer));
         // The admin port is not counted: it has to answer when the main port is full.
         let entry = match door {
-            Door::Main => match self.node.admission.enter(peer.ip()) {
+            Door::Main => match self.node.admission.enter() {
                 Some(entry) => Some(entry),
                 None => {
                     self.counts().turned_away.one();

@@ -26,6 +26,7 @@ macro_rules! each_client {
 
 mod admin;
 mod adversarial;
+mod balancers;
 mod beside;
 mod churn;
 mod clone;

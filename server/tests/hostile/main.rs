@@ -24,6 +24,7 @@
 //! | readers that do not read | `slow` |
 //! | versions, unknown capabilities, URIs | `e2e::hostile`, `upload_pack::transcripts`, `core::protocol::v2` |
 //! | URIs from an upstream | `upstream::packs::nothing_of_a_bad_first_pack_remains` (`packfile-uris`) |
+//! | the caller's address, made up | `proxy`, `e2e::balancers`, `http::client`, `http::proxy_protocol`, fuzz `proxy_header` |
 //! | the dumb protocol | `paths::files_are_not_served` |
 //!
 //! Not yet here, since what they attack is not: commands and channels of SSH, several nodes.
@@ -40,6 +41,7 @@ mod heads;
 mod large_objects;
 mod limits;
 mod paths;
+mod proxy;
 mod queue;
 mod slow;
 mod startup;

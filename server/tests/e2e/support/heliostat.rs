@@ -167,7 +167,7 @@ impl Heliostat {
         );
         wait_until("heliostat serves or gives up", SERVER_TIMEOUT, || {
             process.ended().is_some()
-                || http::request("GET", self.port, "/status", &[], b"").is_ok_and(|answer| answer.status == 200)
+                || http::request("GET", self.admin_port, "/status", &[], b"").is_ok_and(|answer| answer.status == 200)
         });
         let up = process.ended().is_none();
         self.process = up.then_some(process);

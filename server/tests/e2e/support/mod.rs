@@ -2,6 +2,7 @@
 
 pub mod apache;
 pub mod authority;
+pub mod balancer;
 pub mod compare;
 pub mod conversation;
 pub mod cutter;
