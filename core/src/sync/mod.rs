@@ -6,6 +6,7 @@
 
 mod breaker;
 mod bucket;
+mod freshness;
 mod guard;
 mod schedule;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 
 pub use breaker::{Breaker, BreakerPolicy};
 pub use bucket::Bucket;
+pub use freshness::{Ask, Decision, Known, Mode};
 pub use guard::{EmptyGuard, Judgement};
 pub use schedule::{Effect, Figures, Policy, Schedule, Ticket, Verdict};
 

@@ -69,9 +69,9 @@ pub struct Serve {
     /// Not built yet
     #[arg(long, hide = true, value_name = "ADDR", env = "HELIOSTAT_SSH_LISTEN")]
     ssh_listen: Option<Option<String>>,
-    /// Not built yet
-    #[arg(long, hide = true, value_name = "MODE", env = "HELIOSTAT_FRESHNESS")]
-    freshness: Option<Option<String>>,
+    /// When the upstream is asked before references are told: strict (each time), lease or eventual (default: strict)
+    #[arg(long, value_name = "MODE", env = "HELIOSTAT_FRESHNESS")]
+    freshness: Option<String>,
     /// How log lines look
     #[arg(long, value_name = "FORMAT", env = "HELIOSTAT_LOG_FORMAT", default_value = "human")]
     log_format: Format,
@@ -136,10 +136,8 @@ fn configuration(arguments: &Serve) -> Result<Config, Vec<String>> {
     arguments.settings.load(Overrides {
         listen: arguments.listen.clone(),
         cores: arguments.cores.clone(),
-        not_built: [("--ssh-listen", arguments.ssh_listen.is_some()), ("--freshness", arguments.freshness.is_some())]
-            .into_iter()
-            .filter_map(|(flag, is_given)| is_given.then_some(flag))
-            .collect(),
+        freshness: arguments.freshness.clone(),
+        not_built: arguments.ssh_listen.iter().map(|_| "--ssh-listen").collect(),
         ..Overrides::default()
     })
 }

@@ -13,7 +13,7 @@ pub use pattern::Pattern;
 pub use value::parse_duration;
 
 use crate::http::client::Trusted;
-use heliostat_core::RepositoryPath;
+use heliostat_core::{RepositoryPath, sync::Mode};
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Everything a `serve` needs to know.
@@ -104,6 +104,8 @@ pub struct Mirror {
     pub include: Vec<Pattern>,
     /// None may match.
     pub exclude: Vec<Pattern>,
+    /// When the upstream has to be asked, default [`Mode::Strict`].
+    pub freshness: Mode,
     /// How long a reference advertisement waits for the upstream and the sync, default 20 s.
     pub wait: Duration,
 }
@@ -158,6 +160,8 @@ pub struct Overrides {
     pub admin_listen: Option<String>,
     /// `--mirror`, each.
     pub mirrors: Vec<String>,
+    /// `--freshness`: for all rules.
+    pub freshness: Option<String>,
     /// `--cores`.
     pub cores: Option<String>,
     /// Flags that were given and are not built: each is a mistake.

@@ -6,8 +6,9 @@ use super::{
     parse_duration,
 };
 use crate::{http::client::Trusted, upstream::transport::trust};
-use heliostat_core::limits::{
-    GENERATION_GRACE, GENERATIONS_KEPT, GENERATIONS_KEPT_MAX, HTTP_CONNECTIONS, HTTP_CONNECTIONS_MAX,
+use heliostat_core::{
+    limits::{GENERATION_GRACE, GENERATIONS_KEPT, GENERATIONS_KEPT_MAX, HTTP_CONNECTIONS, HTTP_CONNECTIONS_MAX},
+    sync::Mode,
 };
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -17,6 +18,9 @@ const DATA_DEFAULT: &str = "./heliostat-data";
 const WAIT_DEFAULT: Duration = Duration::from_secs(20);
 /// A client that waits longer has given up or holds a load balancer's connection for nothing.
 const WAIT_MAX: Duration = Duration::from_secs(600);
+const LEASE_DEFAULT: Duration = Duration::from_secs(30);
+/// A lease of a day is an interval.
+const LEASE_MAX: Duration = Duration::from_secs(86_400);
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(180);
 /// Below this the interval itself is load on the upstream.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
@@ -327,21 +331,28 @@ fn settle_mirrors(
     mistakes: &mut Vec<Mistake>,
 ) -> Vec<Mirror> {
     let mut rules = Vec::new();
+    let flag = flags.freshness.as_ref().and_then(|text| {
+        let mode = mode(text, LEASE_DEFAULT);
+        mode.map_err(|wrong| mistakes.push(Mistake::new(Origin::Flag("--freshness"), wrong))).ok()
+    });
+    let freshness = flag.unwrap_or(Mode::Strict);
     if !flags.mirrors.is_empty() {
         let given = flags.mirrors.iter().map(|text| (Origin::Flag("--mirror"), text.clone())).collect();
         let include = patterns(given, mistakes);
         // Flags override the file: its rules are still read, so that their mistakes show, but do not count.
-        rules.push(Mirror { include, exclude: Vec::new(), wait: WAIT_DEFAULT });
+        rules.push(Mirror { include, exclude: Vec::new(), freshness, wait: WAIT_DEFAULT });
     }
     let flags_rule = !rules.is_empty();
     for (origin, section) in sections {
         let mut section = Taker { section, mistakes };
         let (include, exclude) = (section.texts("include"), section.texts("exclude"));
+        let freshness = settle_freshness(&mut section, flag);
         let wait = section.duration("wait", WAIT_DEFAULT, Duration::ZERO..=WAIT_MAX);
         if include.is_empty() {
             section.wrong(origin, "a [[mirror]] needs `include`, a list of patterns");
         }
-        let rule = Mirror { include: patterns(include, mistakes), exclude: patterns(exclude, mistakes), wait };
+        let (include, exclude) = (patterns(include, mistakes), patterns(exclude, mistakes));
+        let rule = Mirror { include, exclude, freshness, wait };
         if !flags_rule {
             rules.push(rule);
         }
@@ -356,12 +367,48 @@ fn settle_mirrors(
             Some(Upstream::Directory(_)) => rules.push(Mirror {
                 include: patterns(vec![(Origin::Nowhere, "*".into())], mistakes),
                 exclude: Vec::new(),
+                freshness,
                 wait: WAIT_DEFAULT,
             }),
             None => {}
         }
     }
     rules
+}
+
+/// The mode of one rule; `flag` is what `--freshness` says.
+fn settle_freshness(section: &mut Taker<'_>, flag: Option<Mode>) -> Mode {
+    let written = section.text("freshness");
+    let lease_origin = section.section.get("lease").map(|setting| setting.origin);
+    let lease = section.duration("lease", LEASE_DEFAULT, Duration::from_secs(1)..=LEASE_MAX);
+    let of_file = match written.map(|(origin, text)| (origin, mode(&text, lease))) {
+        Some((_, Ok(mode))) => mode,
+        Some((origin, Err(wrong))) => {
+            section.wrong(origin, wrong);
+            Mode::Lease(lease)
+        }
+        None => Mode::Strict,
+    };
+    let is_lease = |mode: Mode| matches!(mode, Mode::Lease(_));
+    if let Some(origin) = lease_origin
+        && !is_lease(of_file)
+        && !flag.is_some_and(is_lease)
+    {
+        section.wrong(origin, "`lease` has no use without freshness = \"lease\"");
+    }
+    match flag {
+        Some(Mode::Lease(_)) => Mode::Lease(lease),
+        flag => flag.unwrap_or(of_file),
+    }
+}
+
+fn mode(text: &str, lease: Duration) -> Result<Mode, String> {
+    match text {
+        "strict" => Ok(Mode::Strict),
+        "lease" => Ok(Mode::Lease(lease)),
+        "eventual" => Ok(Mode::Eventual),
+        _ => Err(format!("unknown freshness `{text}`: write strict, lease or eventual")),
+    }
 }
 
 fn patterns(texts: Vec<(Origin, String)>, mistakes: &mut Vec<Mistake>) -> Vec<Pattern> {

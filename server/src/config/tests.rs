@@ -28,6 +28,8 @@ url = "https://git.example.com/scm/"
 [[mirror]]
 include = ["team/*", "tools/build"]
 exclude = ["team/secret*"]
+freshness = "lease"
+lease = "45s"
 wait = "5s"
 
 [[mirror]]
@@ -55,6 +57,8 @@ fn a_whole_file() {
     assert_eq!(config.upstream, Upstream::Git { url: "https://git.example.com/scm".into(), ca: None });
     assert_eq!(config.rule("team/app.git").unwrap().wait, Duration::from_secs(5));
     assert_eq!(config.rule("public/x.git").unwrap().wait, Duration::from_secs(20));
+    assert_eq!(config.rule("team/app.git").unwrap().freshness, Mode::Lease(Duration::from_secs(45)));
+    assert_eq!(config.rule("public/x.git").unwrap().freshness, Mode::Strict);
     assert!(config.rule("team/secret-plans.git").is_none());
     assert!(config.rule("other/x.git").is_none());
     assert_eq!(config.sync.interval, Duration::from_secs(60));
@@ -83,6 +87,27 @@ fn flags_override_the_file() {
     assert_eq!(config.node.cores, Some(1));
     assert!(config.rule("one/a.git").is_some());
     assert!(config.rule("team/app.git").is_none());
+}
+
+#[test]
+fn freshness_is_one_of_three_words_and_the_flag_holds_for_all_rules() {
+    let with = |freshness: &str| {
+        let flags = Overrides { freshness: Some(freshness.into()), ..Overrides::default() };
+        let config = Config::load(WHOLE, &flags).unwrap();
+        ["team/app.git", "public/x.git"].map(|path| config.rule(path).unwrap().freshness)
+    };
+    assert_eq!(with("strict"), [Mode::Strict; 2]);
+    assert_eq!(with("eventual"), [Mode::Eventual; 2]);
+    assert_eq!(with("lease"), [45, 30].map(|seconds| Mode::Lease(Duration::from_secs(seconds))));
+
+    let rule = "[upstream]\nurl = \"http://h\"\n[[mirror]]\ninclude = [\"*\"]\n";
+    for (more, expected) in [
+        ("freshness = \"fresh\"", "line 5: unknown freshness `fresh`: write strict, lease or eventual"),
+        ("lease = \"1min\"", "line 5: `lease` has no use without freshness = \"lease\""),
+        ("freshness = \"lease\"\nlease = \"0s\"", "line 6: `lease` must lie between 1s and 86400s"),
+    ] {
+        assert_eq!(mistakes(&format!("{rule}{more}\n")), [expected]);
+    }
 }
 
 /// What is excluded under one spelling can't be had under the other; in a folder they may be two repositories.

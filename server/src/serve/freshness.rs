@@ -8,8 +8,8 @@ use std::{borrow::Cow, time::Duration};
 pub enum Freshness {
     /// The upstream has confirmed it since the request arrived.
     Confirmed,
-    /// The upstream was not asked, and has answered when it was.
-    Unasked,
+    /// The upstream was not asked, and has answered when it was: how long ago, if it has been since the process started.
+    Unasked(Option<Duration>),
     /// The upstream was asked in vain, now or when it was asked last: no answer, or none that could be used.
     Stale(Stale),
 }
@@ -19,15 +19,17 @@ impl Freshness {
     pub fn word(self) -> &'static str {
         match self {
             Self::Confirmed => "confirmed",
-            Self::Unasked => "unasked",
+            Self::Unasked(_) => "unasked",
             Self::Stale(_) => "stale",
         }
     }
 
-    /// The value of the header: `stale; age=SECONDS` where the age is known.
+    /// The value of the header: a word, and `; age=SECONDS` where there is an age and it is known.
     pub fn header(self) -> Cow<'static, str> {
         match self {
-            Self::Stale(Stale { age: Some(age) }) => format!("stale; age={}", age.as_secs()).into(),
+            Self::Stale(Stale { age: Some(age) }) | Self::Unasked(Some(age)) => {
+                format!("{}; age={}", self.word(), age.as_secs()).into()
+            }
             other => other.word().into(),
         }
     }
@@ -65,6 +67,8 @@ mod tests {
             let line = stale(seconds).notice().unwrap();
             assert!(line.ends_with(&format!("what it had {words} ago.\n")), "{line}");
         }
-        assert_eq!((Freshness::Confirmed.notice(), Freshness::Unasked.notice()), (None, None));
+        let unasked = Freshness::Unasked(Some(Duration::from_secs(5)));
+        assert_eq!((&*unasked.header(), &*Freshness::Unasked(None).header()), ("unasked; age=5", "unasked"));
+        assert_eq!((Freshness::Confirmed.notice(), unasked.notice()), (None, None));
     }
 }

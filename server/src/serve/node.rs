@@ -5,7 +5,7 @@ use crate::{
     admin::desk::Desk, config::Config, holder::Holder, http::admission::Admission, metrics::ShardCounts,
     shard::drain::Stage, sync::Syncs,
 };
-use heliostat_core::{RepositoryPath, protocol::Policy, store::Store};
+use heliostat_core::{RepositoryPath, protocol::Policy, store::Store, sync::Mode};
 use std::{
     sync::{
         Arc, OnceLock,
@@ -86,11 +86,11 @@ impl Node {
         self.stage.advance(crate::shard::drain::State::Serving);
     }
 
-    /// How long a client may wait for the upstream's word on `path`.
-    pub fn wait(&self, path: &RepositoryPath) -> Duration {
+    /// When the upstream has to be asked about `path`, and how long a client may wait for its word.
+    pub fn terms(&self, path: &RepositoryPath) -> (Mode, Duration) {
         /// For a path that no rule mirrors: `confirm` says so at once.
-        const UNRULED: Duration = Duration::from_secs(20);
-        self.config.rule(path.as_str()).map_or(UNRULED, |rule| rule.wait)
+        const UNRULED: (Mode, Duration) = (Mode::Strict, Duration::from_secs(20));
+        self.config.rule(path.as_str()).map_or(UNRULED, |rule| (rule.freshness, rule.wait))
     }
 
     /// Requests under way.

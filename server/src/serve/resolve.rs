@@ -1,4 +1,5 @@
-//! From the path in a request to a snapshot: found here, or confirmed by the upstream within the rule's `wait`.
+//! From the path in a request to a snapshot: found here, or confirmed by the upstream within the rule's `wait`, as the
+//! rule's `freshness` says.
 //!
 //! What the upstream refused when it was asked last is refused for every request, until it shows it again: whoever asks for
 //! it makes the mirror ask.
@@ -13,10 +14,13 @@ use crate::{http::response::Response, shard::task, sync::Confirmed};
 use heliostat_core::{
     RepositoryPath,
     fault::Fault,
-    limits::{CAPABILITIES_AGE, CAPABILITIES_WAIT},
+    limits::CAPABILITIES_WAIT,
     store::{MirroredRepository, Refusal, RepositoryId, Snapshot, Stale},
+    sync::{Decision, Known},
 };
 use std::{sync::Arc, time::Duration};
+
+pub use heliostat_core::sync::Ask;
 
 /// Seconds until a client should try again when the upstream did not answer in time.
 const RETRY_AFTER_SECONDS: u32 = 10;
@@ -33,18 +37,6 @@ pub struct Found {
     pub freshness: Freshness,
     /// If it is stale, why.
     pub doubt: Option<Arc<Fault>>,
-}
-
-/// Whether the upstream has to be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// In any case: the answer tells the client which references there are.
-    Always,
-    /// If the upstream has not confirmed it in the last moments, and not for long: the answer names no reference, but a
-    /// repository that is gone has no answer.
-    IfOld,
-    /// Only if the repository is not here, or refused.
-    IfAbsent,
 }
 
 /// Why there is nothing to answer from: what the client hears, and the words for the log.
@@ -65,21 +57,17 @@ impl Unresolved {
     }
 }
 
-/// Finds `path`, asking the upstream as `ask` says.
+/// Finds `path`, asking the upstream as `ask` and the rule's mode say.
 pub async fn resolve(node: &Node, path: &RepositoryPath, ask: Ask) -> Result<Found, Unresolved> {
     let Some(mirrors) = node.mirrors() else {
         return Err(Unresolved::new(Response::unavailable(2, "the server is starting, try again")));
     };
-    let wait = node.wait(path);
-    let known = if ask == Ask::Always { None } else { unrefused(mirrors, path) };
-    let confirmed = match (ask, known) {
-        (Ask::IfAbsent, Some((found, _))) => return Ok(found),
-        (Ask::IfOld, Some((found, mirrored))) => {
-            let (standing, now) = (mirrored.standing(), mirrors.syncs.now());
-            // An upstream that keeps silent is not waited for twice by one clone.
-            if standing.stale(now).is_some() || standing.age(now).is_some_and(|age| age < CAPABILITIES_AGE) {
-                return Ok(found);
-            }
+    let (mode, wait) = node.terms(path);
+    let known = unrefused(mirrors, path);
+    let decision = mode.decide(ask, known.as_ref().map(|(_, known)| *known));
+    let confirmed = match (decision, known) {
+        (Decision::Answer, Some((found, _))) => return Ok(found),
+        (Decision::AskBriefly, Some((found, _))) => {
             match task::within(wait.min(CAPABILITIES_WAIT), mirrors.syncs.confirm(path.as_str())).await {
                 Some(Ok(confirmed)) => confirmed,
                 _ => return Ok(found),
@@ -189,15 +177,17 @@ fn here(mirrors: &Mirrors, path: &RepositoryPath) -> Option<Found> {
 }
 
 /// The same, unless the upstream refuses it.
-fn unrefused(mirrors: &Mirrors, path: &RepositoryPath) -> Option<(Found, Arc<MirroredRepository>)> {
+fn unrefused(mirrors: &Mirrors, path: &RepositoryPath) -> Option<(Found, Known)> {
     let mirrored = mirrors.syncs.find(path).filter(|mirrored| mirrored.standing().refusal().is_none())?;
-    Some((found(mirrors, &mirrored)?, mirrored))
+    let (standing, now) = (mirrored.standing(), mirrors.syncs.now());
+    let known = Known { age: standing.age(now), is_stale: standing.stale(now).is_some() };
+    Some((found(mirrors, &mirrored)?, known))
 }
 
 fn found(mirrors: &Mirrors, mirrored: &MirroredRepository) -> Option<Found> {
     let snapshot = mirrored.snapshot()?;
     let path = mirrored.path().parse().ok()?;
-    let standing = mirrored.standing();
-    let freshness = standing.stale(mirrors.syncs.now()).map_or(Freshness::Unasked, Freshness::Stale);
+    let (standing, now) = (mirrored.standing(), mirrors.syncs.now());
+    let freshness = standing.stale(now).map_or(Freshness::Unasked(standing.age(now)), Freshness::Stale);
     Some(Found { repository: mirrored.id(), path, snapshot, freshness, doubt: standing.doubt() })
 }

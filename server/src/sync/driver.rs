@@ -53,6 +53,8 @@ struct Driver {
     /// Repositories whose references have moved and that wait for their fetch.
     moved: HashMap<Arc<str>, Moved>,
     guards: HashMap<Arc<str>, EmptyGuard>,
+    /// When the questions under way were asked, their fetches included.
+    asked_at: HashMap<Arc<str>, Duration>,
     askers: flume::Sender<pool::Job>,
     fetchers: flume::Sender<pool::Job>,
     tidy: flume::Sender<Chore>,
@@ -99,6 +101,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> io::Result<(flume::Sender<Event>, V
         last_ticket: 0,
         moved: HashMap::new(),
         guards: HashMap::new(),
+        asked_at: HashMap::new(),
         askers,
         fetchers,
         tidy,
@@ -195,12 +198,14 @@ impl Driver {
 
     fn finish(&mut self, now: Duration, path: &Arc<str>, verdict: Verdict) {
         self.shared.end(path);
+        let asked_at = self.asked_at.remove(path).unwrap_or(now);
         if let Some(repository) = self.shared.mirrored(path) {
             self.schedule.know(now, path);
             let standing = repository.standing();
             standing.settled();
             match &verdict {
-                Verdict::Verified => standing.confirmed(now),
+                // What the upstream said is as old as the question, however long its objects took.
+                Verdict::Verified => standing.confirmed(asked_at),
                 Verdict::Missing => standing.refused(Refusal::Missing),
                 Verdict::Denied(status) => standing.refused(Refusal::Denied(*status)),
                 Verdict::Unsupported(why) | Verdict::Outage(why) | Verdict::Failed(why) => standing.unanswered(why),
@@ -225,6 +230,7 @@ impl Driver {
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Ask(path) => {
+                self.asked_at.insert(path.clone(), self.shared.now());
                 let (shared, events) = (self.shared.clone(), self.events.clone());
                 self.work(path, |driver, path| {
                     driver.askers.send(Box::new(move || job::ask(&shared, &events, &path))).is_ok()

@@ -35,6 +35,7 @@ mod demo;
 mod directory;
 mod fetch;
 mod foreign;
+mod freshness;
 mod generated;
 mod hidden;
 mod hostile;

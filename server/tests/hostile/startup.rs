@@ -209,8 +209,6 @@ fn what_is_not_built_yet() {
         ("--ssh-listen", serve(&["--ssh-listen=127.0.0.1:2222"], &[])),
         ("--ssh-listen", serve(&["--ssh-listen"], &[])),
         ("--ssh-listen", serve(&[], &[("HELIOSTAT_SSH_LISTEN", "127.0.0.1:2222")])),
-        ("--freshness", serve(&["--freshness", "lease"], &[])),
-        ("--freshness", serve(&[], &[("HELIOSTAT_FRESHNESS", "eventual")])),
         ("--accept-mass-change", heliostat(&["sync", "--upstream", ".", "--accept-mass-change"], &[])),
         ("heliostat vet", heliostat(&["vet", "--deep", "--json", "team/app.git"], &[])),
         ("heliostat vet", heliostat(&["vet", "--help"], &[])),
@@ -222,13 +220,14 @@ fn what_is_not_built_yet() {
         assert!(code == 2 && said.contains(name) && said.contains("not built yet"), "{name}: {code} {said}");
     }
     // With all other mistakes, at once.
-    let (_, said) = serve(&["--freshness", "lease", "--cores", "0"], &[]);
-    assert!(said.contains("--freshness") && said.contains("--cores"), "{said}");
+    let (_, said) = serve(&["--ssh-listen", "--freshness", "sometimes", "--cores", "0"], &[]);
+    let all = ["--ssh-listen", "--freshness: unknown freshness `sometimes`", "--cores"];
+    assert!(all.iter().all(|mistake| said.contains(mistake)), "{said}");
     for arguments in [&["--help"][..], &["serve", "--help"], &["sync", "--help"]] {
         let output = Command::new(crate::support::PROGRAM).args(arguments).output().unwrap();
         let help = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && help.contains("Usage"), "{help}");
-        let words = ["ssh-listen", "freshness", "accept-mass-change", "vet", "purge", "farm", "not built", "Not built"];
+        let words = ["ssh-listen", "accept-mass-change", "vet", "purge", "farm", "not built", "Not built"];
         for word in words {
             assert!(!help.contains(word), "{arguments:?} names {word}: {help}");
         }

@@ -36,7 +36,7 @@ impl Heliostat {
             for (flag, port) in [("--listen", port), ("--admin-listen", admin_port)] {
                 arguments.extend([flag.to_owned(), format!("127.0.0.1:{port}")]);
             }
-            if kind == "git" && !flags.contains(&"--mirror") {
+            if kind == "git" && !flags.contains(&"--mirror") && !has_rules(flags) {
                 arguments.extend(["--mirror", "*"].map(str::to_owned));
             }
             arguments.extend(flags.iter().map(|&flag| flag.to_owned()));
@@ -173,6 +173,12 @@ impl Heliostat {
         self.process = up.then_some(process);
         up
     }
+}
+
+/// Whether the configuration file that `flags` name says what is mirrored.
+fn has_rules(flags: &[&str]) -> bool {
+    let file = flags.iter().skip_while(|flag| **flag != "--config").nth(1);
+    file.is_some_and(|file| std::fs::read_to_string(file).is_ok_and(|text| text.contains("[[mirror]]")))
 }
 
 impl Drop for Heliostat {

@@ -36,6 +36,15 @@ impl Site {
         Self { git, apache, mirror, sandbox }
     }
 
+    /// The same with these lines of configuration, which begin in the one `[[mirror]]` rule.
+    pub fn start_ruled(rule: &str, fill: impl FnOnce(&Git, &Path)) -> Self {
+        let file = std::env::temp_dir().join(format!("heliostat-e2e-{:016x}.toml", fastrand::u64(..)));
+        std::fs::write(&file, format!("[[mirror]]\ninclude = [\"*\"]\n{rule}\n")).expect("a temporary file");
+        let site = Self::start_with(&["--config", &file.display().to_string()], fill);
+        std::fs::remove_file(&file).expect("ours");
+        site
+    }
+
     pub fn mirror(&mut self) -> &mut Heliostat {
         self.mirror.as_mut().expect("this test needs the mirror itself and can't be calibrated without")
     }

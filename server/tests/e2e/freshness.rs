@@ -1,0 +1,90 @@
+//! When the upstream is asked before references are told: in each mode, counted at the upstream.
+
+use std::time::{Duration, Instant};
+
+use crate::support::conversation::post;
+use crate::support::http::Answer;
+use crate::support::process::{SERVER_TIMEOUT, wait_until};
+use crate::support::repositories::Upstream;
+use crate::support::site::Site;
+
+const APP: &str = "team/app.git";
+
+fn site(rule: &str) -> Site {
+    Site::start_ruled(rule, |git, folder| {
+        Upstream::rich(git, &folder.join(APP));
+    })
+}
+
+fn ls_refs(site: &mut Site) -> Answer {
+    let answer = post(site.mirror().port(), APP, 2, &["command=ls-refs", "0001", "ref-prefix refs/heads/main", "0000"]);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer
+}
+
+fn shows(answer: &Answer, id: &str) -> bool {
+    answer.text().contains(&format!("{id} refs/heads/main\n"))
+}
+
+fn freshness(answer: &Answer) -> &str {
+    answer.header("heliostat-freshness").expect("the header")
+}
+
+/// How often the upstream has been asked about references.
+fn questions(site: &Site) -> usize {
+    site.apache.requests().iter().filter(|line| line.contains("/info/refs")).count()
+}
+
+/// Whoever pushes to the upstream and then fetches through the mirror sees it, each time.
+#[test]
+fn strict_shows_ones_own_push() {
+    let mut site = site("");
+    for round in 0..8 {
+        let pushed = site.upstream(APP).commit("main", &[("push.txt", &format!("{round}\n"))]);
+        let answer = ls_refs(&mut site);
+        assert!(shows(&answer, &pushed), "round {round}: {answer:?}");
+        assert_eq!(freshness(&answer), "confirmed");
+    }
+}
+
+/// Within the lease nobody is asked, whatever has moved; after it one question serves all.
+#[test]
+fn a_lease_is_one_question() {
+    let mut site = site("freshness = \"lease\"\nlease = \"20s\"");
+    let asked = Instant::now();
+    let old = site.upstream(APP).id("main");
+    let first = ls_refs(&mut site);
+    assert!(shows(&first, &old) && freshness(&first) == "confirmed", "{first:?}");
+    let (before, moved) = (questions(&site), site.upstream(APP).commit("main", &[("lease.txt", "moved\n")]));
+    for _ in 0..5 {
+        let answer = ls_refs(&mut site);
+        assert!(shows(&answer, &old) && freshness(&answer).starts_with("unasked; age="), "{answer:?}");
+    }
+    assert_eq!(questions(&site), before, "asked within the lease");
+    assert!(asked.elapsed() < Duration::from_secs(20), "this machine is too slow for the lease of this test");
+    wait_until("the lease ends", SERVER_TIMEOUT, || {
+        let answer = ls_refs(&mut site);
+        assert!(asked.elapsed() >= Duration::from_secs(20) || freshness(&answer) != "confirmed", "{answer:?}");
+        shows(&answer, &moved)
+    });
+    assert_eq!(questions(&site), before + 1);
+    assert!(shows(&ls_refs(&mut site), &moved));
+    assert_eq!(questions(&site), before + 1);
+}
+
+/// What is here is told at once, also by an upstream that never answers, and the interval brings it up to date.
+#[test]
+fn eventual_answers_at_once_and_catches_up() {
+    let mut site = site("freshness = \"eventual\"\n[sync]\ninterval = \"1s\"");
+    let old = site.upstream(APP).id("main");
+    assert!(shows(&ls_refs(&mut site), &old), "the first is asked about");
+    site.apache.freeze();
+    for _ in 0..3 {
+        let began = Instant::now();
+        assert!(shows(&ls_refs(&mut site), &old));
+        assert!(began.elapsed() < Duration::from_secs(8), "waited for a silent upstream: {:?}", began.elapsed());
+    }
+    site.apache.thaw();
+    let moved = site.upstream(APP).commit("main", &[("eventual.txt", "moved\n")]);
+    wait_until("the interval brings it", SERVER_TIMEOUT, || shows(&ls_refs(&mut site), &moved));
+}
