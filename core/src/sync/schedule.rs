@@ -44,7 +44,7 @@ pub enum Verdict {
     Verified,
     /// The upstream says that there is no such repository.
     Missing,
-    /// The upstream wants credentials or refuses, 401 or 403, or says that the repository is gone for good, 410.
+    /// The upstream wants credentials or refuses: 401 or 403, gone for good (410), withheld for legal reasons (451).
     Denied(u16),
     /// It can't be mirrored, and why.
     Unsupported(Arc<Fault>),
@@ -52,6 +52,8 @@ pub enum Verdict {
     Outage(Arc<Fault>),
     /// The upstream answered, but what is here could not be made equal.
     Failed(Arc<Fault>),
+    /// Whoever answered does not answer as the upstream: it redirects, or is no Git host. Time alone does not change that.
+    Useless(Arc<Fault>),
 }
 
 /// What the driver has to do.
@@ -294,7 +296,7 @@ impl Schedule {
                         self.last_outage = Some(fault.clone());
                         self.breaker.outage(now, name_of(path), random);
                     }
-                    Verdict::Failed(_) => self.breaker.undecided(now),
+                    Verdict::Failed(_) | Verdict::Useless(_) => self.breaker.undecided(now),
                     _ => self.breaker.answered(),
                 }
             }
@@ -330,7 +332,7 @@ impl Schedule {
                     self.policy.refusal_ttl
                 }
             }
-            Verdict::Outage(_) | Verdict::Failed(_) => {
+            Verdict::Outage(_) | Verdict::Failed(_) | Verdict::Useless(_) => {
                 let delay = repository.attempts.failed(&self.policy.retry, random);
                 repository.not_before = now + delay.min(spacing);
                 // An unknown path is not asked about again by itself; its count of failures outlives the next attempts.

@@ -58,6 +58,7 @@ fn outcome(path: &RepositoryPath, confirmed: Confirmed) -> Response {
         Confirmed::NotFound => Response::json(404, &fields("not found", json!({}))),
         Confirmed::Denied(status) => Response::json(403, &fields("denied", json!({ "upstream_status": status }))),
         Confirmed::Unsupported(fault) => failed(501, "unsupported", &fault),
+        Confirmed::Useless(fault) => failed(502, "useless", &fault),
         Confirmed::Unavailable(fault) => failed(503, "unavailable", &fault),
     }
 }

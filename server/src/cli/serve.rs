@@ -32,7 +32,7 @@ use heliostat_core::{
 };
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
     iterator::Signals,
 };
 use std::{
@@ -382,11 +382,15 @@ fn mirrors(config: &Arc<Config>, data: DataDirectory) -> Result<(Mirrors, Thread
     Ok((Mirrors { store, syncs }, threads))
 }
 
+/// A limit on the size of files (`ulimit -f`) is an error of the write that meets it; its signal, unheard, would end us.
 fn watch_signals(events: flume::Sender<Event>) -> Result<(), String> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| format!("watching signals: {error}"))?;
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGXFSZ]);
+    let mut signals = signals.map_err(|error| format!("watching signals: {error}"))?;
     let spawned = thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
-            if events.send(Event::Signal(signal)).is_err() {
+            if signal == SIGXFSZ {
+                tracing::error!("a file would be larger than this process may write: raise the limit (ulimit -f)");
+            } else if events.send(Event::Signal(signal)).is_err() {
                 return;
             }
         }

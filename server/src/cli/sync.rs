@@ -156,8 +156,11 @@ fn outcome(confirmed: Confirmed) -> Outcome {
         Confirmed::Stale(_, fault) => Err(format!("not brought up to date: {fault}")),
         Confirmed::NotFound => Err("not found: the upstream has no such repository, or no rule mirrors it".into()),
         Confirmed::Denied(410) => Err("the upstream says that the repository is gone (410)".into()),
+        Confirmed::Denied(451) => Err("the upstream withholds the repository for legal reasons (451)".into()),
         Confirmed::Denied(status) => Err(format!("the upstream refuses access ({status})")),
-        Confirmed::Unsupported(fault) | Confirmed::Unavailable(fault) => Err(fault.to_string()),
+        Confirmed::Unsupported(fault) | Confirmed::Unavailable(fault) | Confirmed::Useless(fault) => {
+            Err(fault.to_string())
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! The configuration as the rest of the server uses it: complete, checked, with defaults filled in.
 //!
 //! Flags override environment, which overrides the file. Every mistake is found in one reading and names where it
-//! stands; the certificates that `ca` names are read for that. Only what is built is in here; `schema` refuses the rest in words.
+//! stands; for that the certificates that `ca` names are read, and it is looked where the folders lie. Only what is built is in here; `schema` refuses the rest in words.
 
 mod file;
 mod pattern;
 mod schema;
 mod settle;
+mod together;
 mod value;
 
 pub use pattern::Pattern;
@@ -241,6 +242,11 @@ impl Config {
             pattern.matches(path) || other.as_ref().is_some_and(|other| pattern.matches(other.as_str()))
         };
         self.mirrors.iter().find(|rule| rule.include.iter().any(names) && !rule.exclude.iter().any(names))
+    }
+
+    /// The longest that any client waits for the upstream.
+    pub fn wait_max(&self) -> Duration {
+        self.mirrors.iter().map(|rule| rule.wait).max().unwrap_or_default()
     }
 
     /// What is allowed and deserves a word in the log.

@@ -1,5 +1,7 @@
 //! Patterns on repository paths: `*` matches any run of characters, `/` included, `?` exactly one.
 
+use heliostat_core::RepositoryPath;
+
 /// A pattern of `[[mirror]]` or `--mirror`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(String);
@@ -15,6 +17,11 @@ impl Pattern {
         }
         if text.chars().any(char::is_control) {
             return Err("a pattern must not hold control characters".into());
+        }
+        // What stands for itself in it must be able to stand in a path; a `*` or `?` can be any character.
+        let example: String = text.chars().map(|c| if matches!(c, '*' | '?') { 'x' } else { c }).collect();
+        if let Err(why) = example.parse::<RepositoryPath>() {
+            return Err(format!("`{text}` matches no repository: {why}"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -87,7 +94,9 @@ mod tests {
             assert_eq!(Pattern::new(pattern).unwrap().matches(path), expected, "{pattern} {path}");
         }
         assert!(Pattern::new("").is_err());
-        assert!(Pattern::new("/team/*").is_err());
+        for bad in ["/team/*", "../x", "a//b", "-x", "~u/*", "a/../b", "team/", r"a\b"] {
+            assert!(Pattern::new(bad).is_err(), "{bad}");
+        }
         assert!(Pattern::new("**").unwrap().is_everything());
     }
 }

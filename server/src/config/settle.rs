@@ -3,7 +3,7 @@
 use super::{
     Admin, Beside, Config, Http, Limits, Mirror, Mistake, Node, Origin, Overrides, Pattern, Store, Sync, Upstream,
     file::{File, Raw, Section, Setting},
-    parse_duration,
+    parse_duration, together,
 };
 use crate::{http::client::Trusted, upstream::transport::trust};
 use heliostat_core::{
@@ -155,7 +155,7 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
 
     let http = settle_http(Taker { section: http, mistakes }, flags);
     let admin = settle_admin(Taker { section: admin, mistakes }, flags, http.listen);
-    let upstream = settle_upstream(Taker { section: upstream, mistakes }, flags);
+    let (upstream_origin, upstream) = settle_upstream(Taker { section: upstream, mistakes }, flags).unzip();
 
     let mut sync = Taker { section: sync, mistakes };
     let sync = Sync {
@@ -184,6 +184,9 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
         config: Err(Vec::new()),
     };
     let config = upstream.map(|upstream| Config { node, http, admin, upstream, mirrors, sync, store, limits });
+    if let (Some(origin), Some(config)) = (upstream_origin, &config) {
+        mistakes.extend(together::upstream_is_apart(config).map(|text| Mistake::new(origin, text)));
+    }
     Settled { beside, config }
 }
 
@@ -232,8 +235,10 @@ fn settle_admin(mut admin: Taker<'_>, flags: &Overrides, http_listen: SocketAddr
             format!("without a `token` in [admin] the admin port binds loopback addresses only, not {listen}"),
         );
     }
-    if listen == http_listen && listen.port() != 0 {
-        admin.wrong(origin, format!("the admin port and the main port are both {listen}"));
+    if together::is_one_port(listen, http_listen) {
+        let words =
+            format!("the admin port and the main port are one, {listen} and {http_listen}: give one another number");
+        admin.wrong(origin, words);
     }
     Admin { listen, token: token.map(|(_, token)| token) }
 }
@@ -244,7 +249,7 @@ enum Kind {
     Directory,
 }
 
-fn settle_upstream(mut section: Taker<'_>, flags: &Overrides) -> Option<Upstream> {
+fn settle_upstream(mut section: Taker<'_>, flags: &Overrides) -> Option<(Origin, Upstream)> {
     let kind = section.overridden(flags.kind.as_ref(), "--kind", "kind").map(|(origin, kind)| match kind.as_str() {
         "git" => Some(Kind::Git),
         "directory" => Some(Kind::Directory),
@@ -281,19 +286,40 @@ fn settle_upstream(mut section: Taker<'_>, flags: &Overrides) -> Option<Upstream
         }
     }
     let (origin, url) = url?;
-    match read_as? {
+    let is_guessed = kind.is_none();
+    let upstream = match read_as? {
         Kind::Git => {
+            let url = with_lower_scheme(&url);
             if let Err(text) = check_url(&url) {
                 section.wrong(origin, text);
             }
-            Some(Upstream::Git { url: url.trim_end_matches('/').to_owned(), ca: ca.map(|(_, ca)| ca) })
+            Upstream::Git { url: url.trim_end_matches('/').to_owned(), ca: ca.map(|(_, ca)| ca) }
         }
         Kind::Directory => {
             if url.contains("://") {
                 section.wrong(origin, format!("`{url}` is an address; an upstream of kind directory is a path"));
             }
-            Some(Upstream::Directory(url.into()))
+            if is_guessed && together::looks_like_a_host(&url) {
+                section.wrong(
+                    origin,
+                    format!(
+                        "`{}` is neither an address (https://…) nor a folder that is there; if it is to be one, write \
+                         kind = \"directory\"",
+                        url.escape_debug()
+                    ),
+                );
+            }
+            Upstream::Directory(url.into())
         }
+    };
+    Some((origin, upstream))
+}
+
+/// Schemes are written in any case (RFC 3986, 3.1).
+fn with_lower_scheme(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
+        None => url.to_owned(),
     }
 }
 

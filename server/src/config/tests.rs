@@ -143,7 +143,30 @@ fn kind_is_told_from_the_upstream() {
     };
     assert_eq!(with("./repos"), Ok(Upstream::Directory("./repos".into())));
     assert_eq!(with("http://localhost:3000/"), Ok(Upstream::Git { url: "http://localhost:3000".into(), ca: None }));
+    assert_eq!(with("HTTP://h/"), Ok(Upstream::Git { url: "http://h".into(), ca: None }));
     assert!(with("ssh://git@host/x").is_err());
+}
+
+/// Otherwise each listing would find the copies that the one before has made.
+#[test]
+fn a_folder_and_what_is_mirrored_of_it_lie_apart() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name).display().to_string();
+    std::fs::create_dir_all(path("git/team")).unwrap();
+    std::os::unix::fs::symlink(path("git"), path("link")).unwrap();
+    let with = |upstream: &str, data: &str| {
+        let flags = Overrides { upstream: Some(path(upstream)), data: Some(path(data)), ..Overrides::default() };
+        Config::load("", &flags).map(|_| ()).map_err(|mistakes| mistakes[0].text.clone())
+    };
+    for (upstream, data) in
+        [("git", "git"), ("git", "git/data"), ("link", "git/not/yet"), ("git", "link/data"), ("git/team", "git")]
+    {
+        let told = with(upstream, data).expect_err(data);
+        assert!(told.contains("must lie apart"), "{told}");
+    }
+    for (upstream, data) in [("git", "data"), ("git", "git-data"), ("git/team", "git/data")] {
+        assert_eq!(with(upstream, data), Ok(()), "{upstream} {data}");
+    }
 }
 
 #[test]
@@ -243,6 +266,21 @@ fn each_refusal_in_words() {
         ("[upstream]\nurl = \"/srv\"\n[admin]\ntoken = \"short\"", "line 4: `token` is shorter"),
         ("[upstream]\nurl = \"/srv\"\n[mirror]\ninclude = [\"x\"]", "line 3: mirror rules are written as [[mirror]]"),
         ("[upstream]\nurl = \"/srv\"\n[[mirror]]\ninclude = [\"/x\"]", "line 4: `/x`: write the path without"),
+        ("[upstream]\nurl = \"/srv\"\n[[mirror]]\ninclude = [\"../x\"]", "line 4: `../x` matches no repository"),
+        ("[upstream]\nurl = \"git.example.invalid\"", "line 2: `git.example.invalid` is neither an address"),
+        ("[upstream]\nurl = \"git@example.invalid:team\"", "line 2: `git@example.invalid:team` is neither an address"),
+        (
+            "[http]\nlisten = \"0.0.0.0:8080\"\n[admin]\nlisten = \"127.0.0.1:8080\"\n[upstream]\nurl = \"/srv\"",
+            "line 4: the admin port and the main port are one, 127.0.0.1:8080 and 0.0.0.0:8080",
+        ),
+        (
+            "[upstream]\nurl = \"http://127.0.0.1:8080/\"",
+            "line 2: the upstream is the address where this mirror listens",
+        ),
+        (
+            "[upstream]\nurl = \"http://localhost:8080/\"",
+            "line 2: the upstream is the address where this mirror listens",
+        ),
         ("[upstream\nurl = \"/srv\"", "line 1: "),
     ] {
         let found = mistakes(text);

@@ -142,14 +142,19 @@ fn late(detail: &str) -> Arc<Fault> {
 }
 
 /// What a client hears that can't be served, one status for each reason:
-/// 404 as for any unknown path, the upstream's own 410 as it is, its 401 and 403 as 403 in words (there are no credentials
-/// here to ask for), 501 for what this server can't mirror, 503 for what may work later.
+/// 404 as for any unknown path, the upstream's own 410 and 451 as they are, its 401 and 403 as 403 in words (there are no
+/// credentials here to ask for), 501 for what this server can't mirror, 502 where no Git host answers, 503 for what may work
+/// later.
 fn unresolved(confirmed: Confirmed) -> Unresolved {
     match confirmed {
         Confirmed::Current(_) | Confirmed::Stale(..) | Confirmed::NotFound => Unresolved::new(Response::not_found()),
         Confirmed::Denied(410) => Unresolved::because(
             Response::text(410, "the upstream says that this repository is gone for good"),
             "the upstream answers 410",
+        ),
+        Confirmed::Denied(451) => Unresolved::because(
+            Response::text(451, "the upstream withholds this repository for legal reasons"),
+            "the upstream answers 451",
         ),
         Confirmed::Denied(status) => Unresolved::because(
             Response::text(
@@ -165,6 +170,7 @@ fn unresolved(confirmed: Confirmed) -> Unresolved {
             Response::text(501, format_args!("this repository can't be mirrored: {}", fault.public)),
             &fault,
         ),
+        Confirmed::Useless(fault) => Unresolved::because(Response::text(502, &fault.public), &fault),
         Confirmed::Unavailable(fault) => {
             Unresolved::because(Response::unavailable(RETRY_AFTER_SECONDS, &fault.public), &fault)
         }

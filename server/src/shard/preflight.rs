@@ -14,6 +14,11 @@ const MEMORY_LOCK_BYTES_MIN: u64 = 512 << 10;
 const SHARD_MEMORY_LOCK_BYTES: u64 = 256 << 10;
 /// The bit of `CAP_IPC_LOCK`, with which locked memory is not counted (`capabilities(7)`).
 const CAP_IPC_LOCK: u32 = 14;
+/// What a node without a single client holds open, in descriptors: some ten a shard (rings, timers, sockets), and its logs,
+/// packs and connections to the upstream.
+const DESCRIPTORS_MIN: u64 = 96;
+/// What each shard adds to that.
+const SHARD_DESCRIPTORS: u64 = 16;
 /// glommio's default depth of a ring, so that the kernel is asked for what it will be asked for later.
 const RING_ENTRIES: u32 = 128;
 
@@ -41,6 +46,13 @@ pub enum Refusal {
         /// For so many shards.
         shards: usize,
     },
+    /// Too few files may be open at once.
+    Descriptors {
+        /// How many may.
+        limit: u64,
+        /// How many must.
+        needed: u64,
+    },
 }
 
 /// Raises what may be raised without privileges: the soft limits of locked memory and of descriptors to their hard ones.
@@ -60,8 +72,9 @@ pub fn descriptors_max() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Asks the kernel for a ring as the runtime will, and looks whether the memory-lock limit is enough for so many shards.
+/// Asks the kernel for a ring as the runtime will, and looks whether the limits are enough for so many shards.
 pub fn check(shards: usize) -> Result<(), Refusal> {
+    check_descriptors(descriptors_max(), shards)?;
     check_memory_lock(getrlimit(Resource::Memlock).current, shards, is_lock_counted())?;
     let refused = |error| Refusal::Uring { error, disabled: disabled() };
     let ring = IoUring::new(RING_ENTRIES).map_err(refused)?;
@@ -91,6 +104,11 @@ fn check_memory_lock(limit: Option<u64>, shards: usize, is_counted: bool) -> Res
         Some(limit) if limit < needed => Err(Refusal::MemoryLock { limit, needed, shards }),
         _ => Ok(()),
     }
+}
+
+fn check_descriptors(limit: u64, shards: usize) -> Result<(), Refusal> {
+    let needed = DESCRIPTORS_MIN + shards as u64 * SHARD_DESCRIPTORS;
+    if limit < needed { Err(Refusal::Descriptors { limit, needed }) } else { Ok(()) }
 }
 
 /// Whether the kernel counts what this process locks; if it can't be known, it does.
@@ -143,6 +161,11 @@ impl fmt::Display for Refusal {
                 needed >> 10,
                 if *shards == 1 { "shard" } else { "shards" },
             ),
+            Self::Descriptors { limit, needed } => write!(
+                f,
+                "{limit} files may be open at once and {needed} are needed before the first client comes: raise the limit \
+                 (ulimit -n, LimitNOFILE= in systemd, --ulimit nofile= in a container runtime)"
+            ),
         }
     }
 }
@@ -165,6 +188,13 @@ mod tests {
             let refusal = check_memory_lock(Some(limit), shards, is_counted).unwrap_err();
             assert!(refusal.to_string().contains(words), "{refusal}");
         }
+    }
+
+    #[test]
+    fn descriptors_are_counted_before_they_are_missed() {
+        assert!(check_descriptors(1_024, 8).is_ok());
+        let refusal = check_descriptors(32, 1).unwrap_err().to_string();
+        assert!(refusal.starts_with("32 files may be open at once and 112 are needed"), "{refusal}");
     }
 
     #[test]

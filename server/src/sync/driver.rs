@@ -208,7 +208,9 @@ impl Driver {
                 Verdict::Verified => standing.confirmed(asked_at),
                 Verdict::Missing => standing.refused(Refusal::Missing),
                 Verdict::Denied(status) => standing.refused(Refusal::Denied(*status)),
-                Verdict::Unsupported(why) | Verdict::Outage(why) | Verdict::Failed(why) => standing.unanswered(why),
+                Verdict::Unsupported(why) | Verdict::Outage(why) | Verdict::Failed(why) | Verdict::Useless(why) => {
+                    standing.unanswered(why);
+                }
             }
             self.consolidate_if_it_pays(path, &repository);
         }
@@ -275,7 +277,11 @@ impl Driver {
             (Verdict::Denied(status), _) => Confirmed::Denied(*status),
             (Verdict::Unsupported(fault), None) => Confirmed::Unsupported(fault.clone()),
             (Verdict::Outage(fault) | Verdict::Failed(fault), None) => Confirmed::Unavailable(fault.clone()),
-            (Verdict::Unsupported(fault) | Verdict::Outage(fault) | Verdict::Failed(fault), Some(snapshot)) => {
+            (Verdict::Useless(fault), None) => Confirmed::Useless(fault.clone()),
+            (
+                Verdict::Unsupported(fault) | Verdict::Outage(fault) | Verdict::Failed(fault) | Verdict::Useless(fault),
+                Some(snapshot),
+            ) => {
                 // Silence takes no refusal back.
                 refusal.map_or_else(|| Confirmed::Stale(snapshot, fault.clone()), Confirmed::from)
             }

@@ -46,12 +46,14 @@ pub enum Confirmed {
     Stale(Arc<Snapshot>, Arc<Fault>),
     /// The upstream says there is no such repository (404, or not in the folder), or no rule mirrors it.
     NotFound,
-    /// The upstream wants credentials or refuses: its status, 401, 403, or 410.
+    /// The upstream wants credentials or refuses: its status, 401, 403, 410 or 451.
     Denied(u16),
     /// It can't be mirrored, and why (an upstream repository in SHA-256, a shallow one).
     Unsupported(Arc<Fault>),
     /// Nothing is here, and the upstream or the sync failed.
     Unavailable(Arc<Fault>),
+    /// Nothing is here, and whoever answers does not answer as the upstream: it redirects, or is no Git host.
+    Useless(Arc<Fault>),
 }
 
 impl From<Refusal> for Confirmed {

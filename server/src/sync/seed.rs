@@ -8,7 +8,8 @@ use super::job;
 use crate::{
     config::{self, Config},
     upstream::{
-        Asked, Context, DirectoryUpstream, GitUpstream, Phase, Upstream, UpstreamError, bundle::BundleHead, of_ingest,
+        Asked, Context, DirectoryUpstream, GitUpstream, Phase, Upstream, UpstreamError, bundle::BundleHead,
+        git::ASK_IDLE_MIN, of_ingest,
     },
 };
 use heliostat_core::{
@@ -51,7 +52,9 @@ pub fn seed(
 /// The configured upstream.
 pub(super) fn open(config: &Config) -> Result<Box<dyn Upstream>, String> {
     Ok(match &config.upstream {
-        config::Upstream::Git { url, ca } => Box::new(GitUpstream::new(url, ca.as_deref())?),
+        config::Upstream::Git { url, ca } => {
+            Box::new(GitUpstream::new(url, ca.as_deref(), ASK_IDLE_MIN.max(config.wait_max()))?)
+        }
         config::Upstream::Directory(folder) => Box::new(DirectoryUpstream::new(folder, &config.node.data)?),
     })
 }

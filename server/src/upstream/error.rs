@@ -8,7 +8,7 @@ use std::{fmt, io, path::Path, sync::Arc};
 pub enum UpstreamError {
     /// There is no such repository: 404, or not in the folder.
     Missing,
-    /// 401, 403 or 410.
+    /// 401, 403, 410 or 451.
     Denied(u16),
     /// It says that it is failing or overloaded: 5xx, 408, 429.
     Failing(u16),
@@ -62,7 +62,7 @@ impl UpstreamError {
     pub fn of_status(status: u16) -> Self {
         match status {
             404 => Self::Missing,
-            401 | 403 | 410 => Self::Denied(status),
+            401 | 403 | 410 | 451 => Self::Denied(status),
             408 | 429 | 500..=599 => Self::Failing(status),
             _ => Self::NotGit(format!("status {status}")),
         }
@@ -90,6 +90,7 @@ impl UpstreamError {
             Self::Failing(_) | Self::Unreachable(_) | Self::Away(_) | Self::Insecure(_) | Self::Timeout(_) => {
                 Verdict::Outage(Arc::new(self.fault()))
             }
+            Self::Redirected { .. } | Self::NotGit(_) => Verdict::Useless(Arc::new(self.fault())),
             _ => Verdict::Failed(Arc::new(self.fault())),
         }
     }
@@ -100,6 +101,7 @@ impl UpstreamError {
         match self {
             Self::Missing => Fault::client("repository not found"),
             Self::Denied(410) => Fault::upstream("the upstream says that this repository is gone for good", self),
+            Self::Denied(451) => Fault::upstream("the upstream withholds this repository for legal reasons", self),
             Self::Denied(_) => Fault::upstream("the upstream refuses access to this repository", self),
             Self::Unsupported(what) => Fault::upstream(what.clone(), self),
             Self::Failing(status) => {
@@ -111,9 +113,14 @@ impl UpstreamError {
             Self::Insecure(_) => {
                 Fault::upstream("this mirror has no secure connection to the upstream; its log says why", self)
             }
-            Self::Redirected { .. } | Self::NotGit(_) | Self::Broken(_) | Self::Refused(_) => {
-                Fault::upstream("the upstream's answer could not be used", self)
+            Self::Redirected { .. } => Fault::upstream(
+                "the upstream sends this mirror to another address, where it does not go; its log says where",
+                self,
+            ),
+            Self::NotGit(_) => {
+                Fault::upstream("whoever answers as the upstream is no Git host; the mirror's log says more", self)
             }
+            Self::Broken(_) | Self::Refused(_) => Fault::upstream("the upstream's answer could not be used", self),
             Self::TooLarge(_) | Self::ObjectTooLarge { .. } => {
                 Fault::upstream("the upstream's repository exceeds a limit of this mirror", self)
             }
@@ -129,6 +136,7 @@ impl fmt::Display for UpstreamError {
         match self {
             Self::Missing => f.write_str("the upstream has no such repository"),
             Self::Denied(410) => f.write_str("the upstream says that the repository is gone (410)"),
+            Self::Denied(451) => f.write_str("the upstream withholds the repository for legal reasons (451)"),
             Self::Denied(401) => f.write_str("the upstream wants credentials (401)"),
             Self::Denied(status) => write!(f, "the upstream refuses access ({status})"),
             Self::Failing(status) => write!(f, "the upstream is failing (status {status})"),
@@ -171,6 +179,7 @@ mod tests {
         assert_eq!(UpstreamError::of_status(404), UpstreamError::Missing);
         assert_eq!(UpstreamError::of_status(410), UpstreamError::Denied(410));
         assert_eq!(UpstreamError::of_status(401), UpstreamError::Denied(401));
+        assert_eq!(UpstreamError::of_status(451), UpstreamError::Denied(451));
         assert_eq!(UpstreamError::of_status(503), UpstreamError::Failing(503));
         assert!(matches!(UpstreamError::of_status(418), UpstreamError::NotGit(_)));
     }

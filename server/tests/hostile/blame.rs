@@ -110,12 +110,23 @@ fn whose_fault_it_is() {
         gate.set(OPEN);
         server.until("it is confirmed", |server| ask(server, app).contains("Heliostat-Freshness: confirmed"));
     }
-    gate.set(410);
-    for path in [app, "team/gone.git"] {
-        let answer = ask(&server, path);
-        assert!(status(&answer) == 410 && answer.contains("gone for good"), "{answer}");
+    for (refusal, words) in [(410, "gone for good"), (451, "legal reasons")] {
+        gate.set(refusal);
+        for path in [app.to_owned(), format!("team/new-{refusal}.git")] {
+            let answer = ask(&server, &path);
+            assert!(status(&answer) == refusal && answer.contains(words), "{answer}");
+        }
+        gate.set(OPEN);
+        server.until("it is confirmed", |server| ask(server, app).contains("Heliostat-Freshness: confirmed"));
     }
-    gate.set(OPEN);
-    server.until("it is confirmed", |server| ask(server, app).contains("Heliostat-Freshness: confirmed"));
+    // Who is no Git host will be none in ten seconds: nobody is told to come again. What is here is served.
+    for (mode, words) in [(301, "to another address"), (402, "no Git host"), (405, "no Git host")] {
+        gate.set(mode);
+        let answer = ask(&server, &format!("team/new-{mode}.git"));
+        assert!(status(&answer) == 502 && answer.contains(words) && !answer.contains("Retry-After"), "{answer}");
+        assert!(ask(&server, app).contains("Heliostat-Freshness: stale"), "{mode}");
+        gate.set(OPEN);
+        server.until("it is confirmed", |server| ask(server, app).contains("Heliostat-Freshness: confirmed"));
+    }
     server.lives_on();
 }

@@ -1,6 +1,6 @@
 //! Machines and configurations on which the server can't run: an exit code, and words that say what to do.
 
-use crate::support::{Server, command, repository, wait};
+use crate::support::{Server, command, noise, repository, repository_with, wait};
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
@@ -28,6 +28,28 @@ fn too_little_lockable_memory() {
     assert_eq!(code, 78, "{said}");
     assert!(said.contains("memory-lock limit is 64 KiB") && said.contains("ulimit -l"), "{said}");
     assert!(!said.contains("panic"), "{said}");
+}
+
+#[test]
+fn too_few_descriptors() {
+    let folder = TempDir::new().unwrap();
+    let (code, said) = run(command(&["prlimit", "--nofile=32:32"], folder.path()));
+    assert_eq!(code, 78, "{said}");
+    assert!(said.contains("32 files may be open") && said.contains("ulimit -n"), "{said}");
+}
+
+/// A repository that would need a larger file than this process may write is not mirrored, and the server lives.
+#[test]
+fn a_limit_on_the_size_of_files() {
+    let folder = TempDir::new().unwrap();
+    // The log is a file as well.
+    repository_with(&folder.path().join("upstream/app.git"), &noise(1, 1 << 20));
+    let mut server = Server::on(folder, &["prlimit", "--fsize=262144:262144"], &[]);
+    let answer = server.exchange("GET /app.git/info/refs?service=git-upload-pack HTTP/1.0\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    server.until("the limit is named", |server| server.log().contains("ulimit -f"));
+    let answer = server.exchange("GET /nothing.git/info/refs?service=git-upload-pack HTTP/1.0\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
 }
 
 /// Where locked memory is counted, each shard needs its own. (Root's is not, so that capability is dropped.)
@@ -255,9 +277,15 @@ fn a_data_directory_in_use() {
 fn a_port_in_use() {
     let server = Server::start();
     let folder = TempDir::new().unwrap();
+    fs::create_dir(folder.path().join("upstream")).unwrap();
     let main = server.main.to_string();
     let mut second = Command::new(crate::support::PROGRAM);
-    second.arg("serve").arg("--upstream").arg(folder.path()).arg("--data").arg(folder.path().join("data"));
+    second
+        .arg("serve")
+        .arg("--upstream")
+        .arg(folder.path().join("upstream"))
+        .arg("--data")
+        .arg(folder.path().join("data"));
     second.args(["--listen", &main, "--admin-listen", "127.0.0.1:0"]);
     let (code, said) = run(second);
     assert_eq!(code, 1, "{said}");

@@ -15,7 +15,7 @@ fn context() -> Context {
 }
 
 fn ask(url: &str) -> Result<Advertised, UpstreamError> {
-    let upstream = GitUpstream::new(url, None).unwrap();
+    let upstream = GitUpstream::new(url, None, Duration::from_secs(10)).unwrap();
     let started = Instant::now();
     let asked = upstream.ask(&"team/app.git".parse().unwrap(), &context());
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
@@ -134,7 +134,7 @@ fn heads_and_bodies_without_end() {
 #[test]
 fn silence_ends_with_the_stop_flag() {
     let peer = Peer::start(|_| Say::Hang(b"HTTP/1.1 200 OK\r\n".to_vec()));
-    let upstream = GitUpstream::new(&peer.url(), None).unwrap();
+    let upstream = GitUpstream::new(&peer.url(), None, Duration::from_secs(10)).unwrap();
     let context = context();
     let stop = context.stop.clone();
     let stopper = std::thread::spawn(move || {

@@ -67,6 +67,7 @@ pub fn words(confirmed: &Confirmed) -> String {
         Confirmed::Denied(status) => format!("denied ({status})"),
         Confirmed::Unsupported(fault) => format!("unsupported: {fault}"),
         Confirmed::Unavailable(fault) => format!("unavailable: {fault}"),
+        Confirmed::Useless(fault) => format!("useless: {fault}"),
     }
 }
 

@@ -3,10 +3,10 @@
 use super::support::{apache::Apache, git::Git, repositories::Upstream as Repository, sandbox::Sandbox};
 use heliostat::upstream::{Context, GitUpstream, Upstream};
 use heliostat_core::refs::{Head, RefTable};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 fn ask(url: &str, path: &str) -> Arc<RefTable> {
-    let upstream = GitUpstream::new(url, None).unwrap();
+    let upstream = GitUpstream::new(url, None, Duration::from_secs(10)).unwrap();
     let context = Context { stop: Arc::default(), progress: Arc::default() };
     let asked = upstream.ask(&path.parse().unwrap(), &context).unwrap_or_else(|error| panic!("{path}: {error}"));
     assert_eq!(asked.advertised().skipped, 0);

@@ -124,7 +124,7 @@ fn the_other_spelling_is_asked_for_when_the_first_is_denied_or_redirected() {
         ("team/app", FAILING, "unavailable: the upstream answers with an error (status 500)"),
         ("nothing", MISSING, "not found"),
         ("nothing", DENIED, "denied (401)"),
-        ("nothing", MOVED, "unavailable: the upstream's answer could not be used"),
+        ("nothing", MOVED, "useless: the upstream sends this mirror to another address"),
     ] {
         let sandbox = Sandbox::new();
         let peer = half_host(served, refusal);

@@ -29,9 +29,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long an upstream may be silent while references are asked for: less than a client waits before it is served what
-/// is here.
-const ASK_IDLE: Duration = Duration::from_secs(10);
+/// How long an upstream may be silent while references are asked for. Longer than the `wait` of a mirror that is one's
+/// upstream, which says nothing while it mirrors for the first time. Clients don't wait for it: they have their own `wait`.
+pub const ASK_IDLE_MIN: Duration = Duration::from_secs(45);
 /// And while it makes a pack: git-upload-pack says something every 5 s, but a host behind a proxy may not get through.
 const FETCH_IDLE: Duration = Duration::from_secs(60);
 /// How long one question for references may take in all.
@@ -44,13 +44,16 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(4 * 3600);
 pub struct GitUpstream {
     base: Arc<BaseUrl>,
     tls: Arc<ClientConfig>,
+    /// How long it may be silent while references are asked for.
+    ask_idle: Duration,
 }
 
 impl GitUpstream {
-    /// The host at `url`; `ca` names additional trust anchors.
-    pub fn new(url: &str, ca: Option<&Path>) -> Result<Self, String> {
+    /// The host at `url`; `ca` names additional trust anchors; `ask_idle` is how long it may be silent while references
+    /// are asked for, [`ASK_IDLE_MIN`] if nothing speaks for more.
+    pub fn new(url: &str, ca: Option<&Path>, ask_idle: Duration) -> Result<Self, String> {
         let base = BaseUrl::parse(url).map_err(|error| error.to_string())?;
-        Ok(Self { base: Arc::new(base), tls: tls_config(ca)? })
+        Ok(Self { base: Arc::new(base), tls: tls_config(ca)?, ask_idle })
     }
 
     fn converse(
@@ -63,11 +66,16 @@ impl GitUpstream {
             self.base.origin.clone(),
             url_path,
             self.tls.clone(),
-            patience(context, ASK_IDLE, ASK_TIMEOUT),
+            self.patience(context),
             context.progress.clone(),
         );
-        control.allow(UPSTREAM_REFS_BYTES_MAX, patience(context, ASK_IDLE, ASK_TIMEOUT));
+        control.allow(UPSTREAM_REFS_BYTES_MAX, self.patience(context));
         Conversation::open(session, control, context.progress.clone())
+    }
+
+    /// With a question for references.
+    fn patience(&self, context: &Context) -> Patience {
+        patience(context, self.ask_idle, ASK_TIMEOUT.max(self.ask_idle))
     }
 }
 
