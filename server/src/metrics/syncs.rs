@@ -8,7 +8,7 @@ use std::{
 };
 
 /// How something can end; the first is a success.
-const OUTCOMES: [&str; 6] = ["done", "missing", "denied", "unsupported", "outage", "failed"];
+const OUTCOMES: [&str; 7] = ["done", "missing", "denied", "unsupported", "outage", "failed", "useless"];
 
 /// A kind of work, counted by its outcomes.
 #[derive(Default)]
@@ -51,6 +51,7 @@ impl Work {
             Some(Verdict::Unsupported(_)) => 3,
             Some(Verdict::Outage(_)) => 4,
             Some(Verdict::Failed(_)) => 5,
+            Some(Verdict::Useless(_)) => 6,
         };
         self.outcomes[outcome].one();
         self.durations.observe(time);
