@@ -2,7 +2,7 @@
 
 use super::{
     Boundary, Deepen, Graph,
-    history::{History, numbers_of},
+    history::{History, MISSING, numbers_of},
     reach::reached,
     walk::{SLOP, walk},
 };
@@ -31,6 +31,7 @@ pub(super) fn deepen(
     tips: Option<&mut dyn Iterator<Item = ObjectId>>,
 ) -> Result<Option<Boundary>, ReadError> {
     let mut history = History::new(graph, []);
+    let known = numbers_of(graph, client_shallow);
     let told = match deepen.depth {
         Some(depth) if depth >= INFINITE_DEPTH && graph.grafts.is_empty() => {
             let mut inner = NumberSet::new(graph.objects.numbers_end());
@@ -47,15 +48,16 @@ pub(super) fn deepen(
             };
             by_depth(&mut history, &heads, NonZeroU32::new(depth.max(1)))?
         }
-        None if deepen.since.is_some() || !deepen.not.is_empty() => match by_walk(&mut history, wants, deepen)? {
-            Some(told) => told,
-            None => return Ok(None),
-        },
+        None if deepen.since.is_some() || !deepen.not.is_empty() => {
+            let wanted = history.commits_of(wants)?;
+            let Some(mut told) = by_walk(&mut history, &wanted, deepen)? else { return Ok(None) };
+            retain_met(&mut history, &mut told, wanted, &known)?;
+            told
+        }
         None => return Ok(Some(Boundary::default())),
     };
     let id = |number: Number| graph.objects.id(number);
     let shallow = told.shallow.iter().map(|number| id(*number)).filter(|id| !client_shallow.contains(id)).collect();
-    let known = numbers_of(graph, client_shallow);
     let unshallow = known.into_iter().filter(|number| told.inner.contains(*number)).map(id).collect();
     Ok(Some(Boundary { shallow, unshallow }))
 }
@@ -106,10 +108,9 @@ fn by_depth(history: &mut History<'_>, heads: &[Number], depth: Option<NonZeroU3
 }
 
 /// Git's `get_shallow_commits_by_rev_list`. `None`: no commit is selected.
-fn by_walk(history: &mut History<'_>, wants: &[ObjectId], deepen: &Deepen) -> Result<Option<Told>, ReadError> {
-    let wanted = history.commits_of(wants)?;
+fn by_walk(history: &mut History<'_>, wanted: &[Number], deepen: &Deepen) -> Result<Option<Told>, ReadError> {
     let excluded = history.commits_of(&deepen.not)?;
-    let walk = walk(history, &wanted, &excluded, deepen.since, SLOP)?;
+    let walk = walk(history, wanted, &excluded, deepen.since, SLOP)?;
     if walk.commits.is_empty() {
         return Ok(None);
     }
@@ -128,4 +129,44 @@ fn by_walk(history: &mut History<'_>, wants: &[ObjectId], deepen: &Deepen) -> Re
         }
     }
     Ok(Some(told))
+}
+
+/// Leaves in `told.shallow` what the client is going to be sent (or has, on the way there). Beyond a merge of which one parent
+/// is cut off nothing travels, though the other is selected and may be at the boundary itself: a client that is told of it
+/// keeps the name of a commit that it lacks, and can't be deepened any more. (Stock Git tells it.)
+///
+/// The roots and the ends are those of what is sent (`Selection::wants` in `select`). [`by_depth`] finds the boundary by such a
+/// walk, and has nothing to leave out.
+fn retain_met(
+    history: &mut History<'_>,
+    told: &mut Told,
+    wanted: Vec<Number>,
+    client_shallow: &[Number],
+) -> Result<(), ReadError> {
+    let end = history.graph.objects.numbers_end();
+    let (mut cut, mut kept, mut met) = (NumberSet::new(end), NumberSet::new(end), NumberSet::new(end));
+    told.shallow.iter().for_each(|commit| _ = cut.insert(*commit));
+    client_shallow.iter().for_each(|commit| _ = kept.insert(*commit));
+    let mut stack = wanted;
+    // A want that is not selected travels with all its history: last, so that it is read only if something is still unmet.
+    stack.sort_by_key(|commit| cut.contains(*commit) || told.inner.contains(*commit));
+    for commit in client_shallow.iter().filter(|commit| told.inner.contains(**commit)) {
+        stack.extend((0..history.parent_count(*commit)).map(|at| history.parent(*commit, at)));
+    }
+    let mut unmet = told.shallow.len();
+    while unmet > 0
+        && let Some(commit) = stack.pop()
+    {
+        if commit == MISSING || !met.insert(commit) {
+            continue;
+        }
+        if cut.contains(commit) {
+            unmet -= 1;
+        } else if !kept.contains(commit) {
+            history.load(commit)?;
+            stack.extend((0..history.parent_count(commit)).map(|at| history.parent(commit, at)));
+        }
+    }
+    told.shallow.retain(|commit| met.contains(*commit));
+    Ok(())
 }

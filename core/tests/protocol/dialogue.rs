@@ -1,7 +1,11 @@
 //! Dialogues: what both sides say, as text, and the comparison of the machine's with stock Git's.
 
-use crate::fixture::{Fixture, upload_pack};
+use crate::{
+    fixture::{Fixture, upload_pack},
+    stock::{git, git_with},
+};
 use heliostat_core::{
+    ObjectId,
     pack::Framing,
     protocol::{Event, PackOrder, Phase, Policy, Session, Version},
     wire::{
@@ -9,6 +13,7 @@ use heliostat_core::{
         sideband::{self, Band},
     },
 };
+use std::{collections::BTreeSet, io::Write as _};
 
 /// One side's words and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,7 +162,12 @@ impl<'a> Setting<'a> {
             (Version::V2, Phase::Advertise) => (2, &["--advertise-refs"]),
         };
         let (bytes, errors, ok) = upload_pack(&self.fixture.path, number, options, &self.config, &input);
-        let stock = Transcript { packets: packets(&bytes), died: (!ok).then(|| cause(&errors)) };
+        let mut stock = Transcript { packets: packets(&bytes), died: (!ok).then(|| cause(&errors)) };
+        let unsent = told_and_not_sent(self.fixture, &packets(&input), &stock.packets);
+        stock.packets.retain(|line| {
+            let id = line.strip_prefix("1|").unwrap_or(line).strip_prefix("shallow ");
+            id.is_none_or(|id| !unsent.contains(id))
+        });
         let ours = run(self.fixture, &self.policy, version, phase, &input, usize::MAX);
         assert_eq!(
             comparable(ours.transcript.clone(), &stock),
@@ -167,6 +177,34 @@ impl<'a> Setting<'a> {
         );
         ours
     }
+}
+
+/// Difference 17: the commits that stock Git tells as shallow though every way to them ends before, at the boundary.
+fn told_and_not_sent(fixture: &Fixture, asked: &[String], stock: &[String]) -> BTreeSet<String> {
+    let words = |lines: &[String], before: &str| -> Vec<String> {
+        let rests = lines.iter().filter_map(|line| line.strip_prefix("1|").unwrap_or(line).strip_prefix(before));
+        rests.filter_map(|rest| rest.split(' ').next()).map(String::from).collect()
+    };
+    let own: BTreeSet<String> = fixture.shallow.iter().map(ObjectId::to_string).collect();
+    // Those that v0 advertises are never told as an answer.
+    let mut told: BTreeSet<String> = words(stock, "shallow ").into_iter().filter(|id| !own.contains(id)).collect();
+    if told.is_empty() || !asked.iter().any(|line| line.starts_with("deepen-since ") || line.starts_with("deepen-not "))
+    {
+        return BTreeSet::new();
+    }
+    let mut tips = [words(asked, "want "), words(asked, "want-ref ")].concat();
+    for id in words(stock, "unshallow ") {
+        tips.push(git(&fixture.path, &["rev-parse", &format!("{id}^@")]));
+    }
+    let mut ends = tempfile::NamedTempFile::new().expect("a file");
+    for id in told.iter().cloned().chain(words(asked, "shallow ")).chain(own) {
+        writeln!(ends, "{id}").expect("it is written");
+    }
+    let ends = ends.path().to_str().expect("a name in Unicode");
+    let met = git_with(&fixture.path, &["--shallow-file", ends, "rev-list", "--stdin"], tips.join("\n").as_bytes());
+    let met = String::from_utf8_lossy(&met);
+    told.retain(|id| !met.contains(id));
+    told
 }
 
 /// Only the decisions: what `docs/protocol.md` lists as differences is made equal.
@@ -221,6 +259,6 @@ fn cause(errors: &str) -> String {
 
 /// The agent that stock Git says it is.
 fn stock_agent() -> String {
-    let version = crate::stock::git(std::path::Path::new("."), &["version"]);
+    let version = git(std::path::Path::new("."), &["version"]);
     format!("git/{}", version.trim_start_matches("git version "))
 }

@@ -3,7 +3,7 @@
 use crate::{
     conversation::{Answer, Request},
     dates::{dated, late_below_older},
-    stage::{Side, Stage, run},
+    stage::{Side, Stage, gits, run},
 };
 
 /// The answers of both to `request` in `dates.git`: stock Git's, then ours.
@@ -54,6 +54,90 @@ fn a_hidden_reference_ends_no_negotiation() {
             assert_eq!(ours.packets, [format!("ACK {other} common\n"), "NAK\n".into()]);
             let ready = format!("ACK {other} ready\n");
             assert_eq!(stock.packets.contains(&ready), hides, "{:?}", stock.packets);
+        }
+    }
+}
+
+/// Difference 17: what no way leads to is not told. The roots of the ways are the wants and the parents of what is no longer
+/// shallow; their ends are the boundary and what stays shallow.
+#[test]
+fn what_is_told_as_shallow_is_sent() {
+    let stage = Stage::new();
+    let commit = dated(&stage);
+    let old = commit(1_600_000_000, &[]);
+    let border = commit(1_700_000_000, &[&old]);
+    let inner = commit(1_700_000_001, &[&border]);
+    let main = commit(1_700_000_002, &[&inner, &old]);
+    let late = commit(1_600_000_001, &[&border]);
+    let tip = commit(1_600_000_002, &[&late]);
+    stage.git(&["-C", "dates.git", "update-ref", "refs/heads/old", &old]);
+    for (wants, shallow, is_sent) in [
+        (&[&main][..], &[][..], false),
+        (&[&main, &inner], &[], true),
+        (&[&main, &border], &[], true),
+        // It stays shallow: its parent is in the dark.
+        (&[&main], &[&main], false),
+        // It is unshallowed.
+        (&[&main], &[&inner], true),
+        // A want that is not selected travels with all its history, but for what the client is shallow at.
+        (&[&main, &tip], &[], true),
+        (&[&main, &tip], &[&late], false),
+    ] {
+        let lines = |before: &str, ids: &[&String]| ids.iter().map(|id| format!("{before} {id}")).collect::<Vec<_>>();
+        let (wanted, cut) = (lines("want", wants), lines("shallow", shallow));
+        let mut request = vec!["command=fetch", "0001"];
+        request.extend(wanted.iter().chain(&cut).map(String::as_str));
+        request.extend(["deepen-since 1650000000", "done", "0000"]);
+        let [stock, ours] = answers(&stage, 2, &["--stateless-rpc"], &request);
+        let border_line = format!("shallow {border}");
+        assert!(stock.packets.contains(&border_line), "{request:?}: {:?}", stock.packets);
+        assert_eq!(ours.packets.contains(&border_line), is_sent, "{request:?}: {:?}", ours.packets);
+        for answer in [stock, ours] {
+            let sent = stage.objects_of_pack(&answer.pack, &stage.path("dates.git"));
+            assert_eq!(sent.contains(&border), is_sent, "{request:?}");
+        }
+    }
+}
+
+/// Difference 17, to its end: what is told as shallow and never sent breaks the clone for good.
+#[test]
+fn a_clone_cut_at_a_merge_is_made_whole_again() {
+    let stage = Stage::new();
+    let commit = dated(&stage);
+    let old = commit(1_600_000_000, &[]);
+    let behind = commit(1_700_000_000, &[&old]);
+    let merge = commit(1_700_000_001, &[&behind, &old]);
+    let main = commit(1_700_000_002, &[&merge]);
+    for (name, id) in [("refs/heads/main", &main), ("refs/heads/old", &old)] {
+        stage.git(&["-C", "dates.git", "update-ref", name, id]);
+    }
+    let url = format!("file://{}", stage.path("dates.git").display());
+    for (number, git) in gits().iter().enumerate() {
+        for protocol in ["protocol.version=0", "protocol.version=1", "protocol.version=2"] {
+            for bound in ["--shallow-since=@1650000000 +0000", "--shallow-exclude=old"] {
+                for side in Side::BOTH {
+                    let what = format!("Git {} {protocol} {bound} of {side:?}", git.version);
+                    let target = format!("{number}-{protocol}-{}-{side:?}", &bound[..11]);
+                    let client = |arguments: &[&str]| {
+                        let mut command = stage.process(&git.path);
+                        run(command.args(["-c", protocol]).args(arguments), b"")
+                    };
+                    let server = side.command_line();
+                    let clone = ["clone", "-q", "--bare", "-b", "main", "--single-branch", bound, "-u", &server];
+                    client(&[&clone[..], &[&url, &target]].concat()).expect(&what);
+                    let shallow = std::fs::read_to_string(stage.path(&target).join("shallow")).unwrap();
+                    assert_eq!(shallow.contains(&behind), side == Side::Stock, "{what}: {shallow}");
+                    let fetch = ["-C", &target, "fetch", "-q", "--unshallow", "--upload-pack", &server, &url, "main"];
+                    let fetched = client(&fetch);
+                    if side == Side::Stock {
+                        assert!(fetched.err.contains(&format!("unshallow {behind}")), "{what}: {}", fetched.err);
+                        continue;
+                    }
+                    fetched.expect(&what);
+                    client(&["-C", &target, "fsck", "--full", "--strict"]).expect(&what);
+                    assert_eq!(client(&["-C", &target, "rev-list", "--count", "main"]).text(), "4", "{what}");
+                }
+            }
         }
     }
 }

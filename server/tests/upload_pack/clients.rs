@@ -155,6 +155,8 @@ fn shallow_clones_and_what_follows() {
     for arguments in [&["--depth=1"][..], &["--depth=5", "--no-single-branch"], &[&since], &[&exclude]] {
         check(&stage, &upstream, |client, target| {
             let mut outcomes = vec![client.clone(&[arguments, &["--bare"]].concat(), target)];
+            // Difference 17: stock Git's client could not go on from commits that it was told of and not sent.
+            outcomes.push(client.run(Some(target), &["prune"]));
             outcomes.push(client.fetch(target, &["--deepen=2", "origin", "HEAD"]));
             outcomes.push(client.fetch(target, &["--depth=4", "origin", "HEAD"]));
             outcomes.push(client.fetch(target, &["--unshallow", "origin"]));

@@ -134,25 +134,58 @@ pub fn compare(stage: &Stage, question: &Question, what: &str) -> Answer {
         command.envs(question.environment.iter().map(|(name, value)| (name, value)));
         Answer::of(&run(&mut command, &question.request.0))
     });
+    let unsent = told_and_not_sent(stage, question, &stock);
+    let mut expected = with_shallow_lines_in_order(stock.without_vain_beginning(&ours));
+    expected.retain(|packet| packet.strip_prefix("shallow ").is_none_or(|id| !unsent.contains(id)));
     assert_eq!(
         with_shallow_lines_in_order(ours.without_spoken_error(&stock)),
-        with_shallow_lines_in_order(stock.without_vain_beginning(&ours)),
+        expected,
         "{what}: packets; ours: {}; stock's: {}",
         ours.err,
         stock.err
     );
     assert_eq!(ours.code, stock.code, "{what}: exit code; ours: {}; stock's: {}", ours.err, stock.err);
     assert_eq!(ours.err, stock.err, "{what}: standard error");
-    compare_packs(stage, question, &ours, &stock, what);
+    compare_packs(stage, question, [&ours, &stock], &unsent, what);
     ours
 }
 
-fn compare_packs(stage: &Stage, question: &Question, ours: &Answer, stock: &Answer, what: &str) {
+/// Difference 17: the commits that stock Git tells as shallow though every way to them ends before, at the boundary.
+fn told_and_not_sent(stage: &Stage, question: &Question, stock: &Answer) -> BTreeSet<String> {
+    let asked = split(&question.request.0).0;
+    let words = |lines: &[String], before: &str| -> Vec<String> {
+        let rests = lines.iter().filter_map(|line| line.strip_prefix(before));
+        rests.filter_map(|rest| rest.split_whitespace().next()).map(String::from).collect()
+    };
+    let mut told: BTreeSet<String> = words(&stock.packets, "shallow ").into_iter().collect();
+    if told.is_empty() || !asked.iter().any(|line| line.starts_with("deepen-since ") || line.starts_with("deepen-not "))
+    {
+        return BTreeSet::new();
+    }
+    let mut tips = [words(&asked, "want "), words(&asked, "want-ref ")].concat();
+    for id in words(&stock.packets, "unshallow ") {
+        let parents = stage.git(&["-C", question.repository.to_str().unwrap(), "rev-parse", &format!("{id}^@")]);
+        tips.extend(parents.lines().map(String::from));
+    }
+    let ends = told.iter().cloned().chain(words(&asked, "shallow ")).collect();
+    let met = stage.reachable(&question.repository, &tips, &ends);
+    told.retain(|id| !met.contains(id));
+    told
+}
+
+fn compare_packs(
+    stage: &Stage,
+    question: &Question,
+    [ours, stock]: [&Answer; 2],
+    unsent: &BTreeSet<String>,
+    what: &str,
+) {
     assert_eq!(ours.pack.is_empty(), stock.pack.is_empty(), "{what}: whether there is a pack");
     if ours.pack.is_empty() || ours.code != 0 {
         return;
     }
     let [ours, stock] = [ours, stock].map(|answer| stage.objects_of_pack(&answer.pack, &question.repository));
+    assert!(unsent.is_disjoint(&stock), "{what}: stock Git sends of {unsent:?}");
     let at_client = stage.reachable(&question.repository, &question.haves, &question.client_shallow);
     let differing: BTreeSet<_> = ours.symmetric_difference(&stock).filter(|id| !at_client.contains(*id)).collect();
     let (mut more, mut fewer): (Vec<_>, Vec<_>) = differing.into_iter().partition(|id| ours.contains(*id));

@@ -217,7 +217,7 @@ impl<'s> Subject<'s> {
     }
 
     fn state(&self, client: &Client) -> State {
-        let (tips, shallows): (Vec<String>, BTreeSet<String>) = match client {
+        let (tips, mut shallows): (Vec<String>, BTreeSet<String>) = match client {
             Client::Liar { haves, shallows } => {
                 let commits = haves.iter().map(|at| self.commit(at)).collect();
                 return State { commits, shallows: shallows.iter().map(|at| self.commit(at)).collect() };
@@ -236,7 +236,10 @@ impl<'s> Subject<'s> {
         let file = self.stage.shallow_file(&shallows);
         command.arg("-C").arg(&self.path).arg("--shallow-file").arg(file.path());
         let listing = run(command.args(["rev-list", "--date-order", "--stdin"]), tips.join("\n").as_bytes());
-        State { commits: listing.expect("rev-list").lines().map(String::from).collect(), shallows }
+        let commits: Vec<String> = listing.expect("rev-list").lines().map(String::from).collect();
+        // Difference 17: stock Git tells of more.
+        shallows.retain(|id| commits.contains(id));
+        State { commits, shallows }
     }
 
     /// Where stock Git says that the history of a clone ends.

@@ -3,7 +3,7 @@
 //! Every scene is played by each Git of this machine, in each protocol version, against `heliostat upload-pack` and the
 //! newest stock `git upload-pack`. What differs by nature is made equal: the agent, the session id, progress, the bytes of
 //! packs, and the order of lines that have none. Everything else must be the same: every difference that is allowed stands
-//! in [`comparable`] or [`settled`], and in `docs/protocol.md`.
+//! in [`comparable`], [`settled`] or [`Ended`], and in `docs/protocol.md`.
 //!
 //! Clients here speak full duplex. The stateless form (`--stateless-rpc`, which HTTP uses) is compared with stock Git from
 //! raw requests, in `core/tests/protocol` and in `matrix.rs`; so is what no Git client can be made to send: bad depths,
@@ -17,7 +17,10 @@ mod refusals;
 mod shapes;
 
 use crate::stage::{Side, Stage, copy, gits, run};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 /// A repository that clients ask.
 struct Upstream<'a> {
@@ -164,6 +167,14 @@ fn difference(stock: &Played, ours: &Played) -> Option<String> {
     (stock.codes != ours.codes).then(|| format!("exit codes: stock: {:?}, ours: {:?}", stock.codes, ours.codes))
 }
 
+/// How each command ended, what they said on standard error, and difference 17: the commits that the client was told of as
+/// shallow, with `deepen-since` or `deepen-not`, and not sent.
+struct Ended {
+    codes: Vec<Option<i32>>,
+    told: String,
+    unsent: BTreeSet<String>,
+}
+
 /// One scene with one client.
 struct Player<'a> {
     upstream: &'a Upstream<'a>,
@@ -178,21 +189,23 @@ impl Player<'_> {
         for attempt in 0..5 {
             let target = format!("t-{label}-{side:?}-{attempt}-{}", fastrand::u32(..));
             let trace = stage.path(&format!("{target}.trace"));
-            let (codes, told) = self.steps(side, &target, &trace);
+            let Ended { codes, told, unsent } = self.steps(side, &target, &trace);
             let text = std::fs::read_to_string(trace).unwrap_or_default();
             let _ = std::fs::remove_dir_all(stage.path(&target));
             // Stock Git may hang up on a refused client before the client has read why, and then its end is a signal.
             if side == Side::Stock && (told.contains("Broken pipe") || codes.contains(&None)) {
                 continue;
             }
-            return Played { lines: settled(text.lines().filter_map(comparable).collect(), side), codes, told };
+            let mut lines = settled(text.lines().filter_map(comparable).collect(), side);
+            lines.retain(|line| side == Side::Ours || shallow_of(line).is_none_or(|id| !unsent.contains(id)));
+            return Played { lines, codes, told };
         }
         panic!("{}: stock Git never tells why", self.scene.name);
     }
 
-    /// Runs the commands: how each ended, and what they said on standard error.
-    fn steps(&self, side: Side, target: &str, trace: &Path) -> (Vec<Option<i32>>, String) {
-        let (mut codes, mut told) = (Vec::new(), String::new());
+    /// Runs the commands.
+    fn steps(&self, side: Side, target: &str, trace: &Path) -> Ended {
+        let (mut codes, mut told, mut unsent) = (Vec::new(), String::new(), BTreeSet::new());
         let Upstream { stage, path, .. } = self.upstream;
         let url = format!("file://{}", path.display());
         if !self.scene.begins_as.is_empty() {
@@ -218,8 +231,21 @@ impl Player<'_> {
             let outcome = run(&mut command, b"");
             codes.push(outcome.status.code());
             told += &outcome.err;
+            if outcome.status.success() && step.contains(" --shallow-") {
+                unsent.extend(self.unsent(target, trace));
+            }
         }
-        (codes, told)
+        Ended { codes, told, unsent }
+    }
+
+    /// What the client was told is shallow, and lacks.
+    fn unsent(&self, target: &str, trace: &Path) -> Vec<String> {
+        let text = std::fs::read_to_string(trace).unwrap();
+        let lacks = |id: &&str| {
+            let mut command = self.upstream.stage.process(self.git);
+            !run(command.args(["-C", target, "cat-file", "-e", id]), b"").status.success()
+        };
+        text.lines().filter_map(shallow_of).filter(lacks).map(String::from).collect()
     }
 
     /// A script in place of `git-upload-pack`, without the trace: only the client's view is compared.
@@ -235,6 +261,11 @@ impl Player<'_> {
         }
         path.display().to_string()
     }
+}
+
+/// The commit that the server says is shallow.
+fn shallow_of(line: &str) -> Option<&str> {
+    Some(line.split_once("< shallow ")?.1.trim_end())
 }
 
 /// A traced line without what may differ: `None` if all of it may.
