@@ -74,6 +74,22 @@ pub fn known_to<'a>(package: &str, others: &[&'a str], metadata: &Value) -> Vec<
     others.iter().copied().filter(|other| names.contains(other)).collect()
 }
 
+/// What `package` itself says that it is built from, as its code names it.
+pub fn declared(package: &str, metadata: &Value) -> Vec<String> {
+    let found = list(&metadata["packages"]).find(|found| found["name"] == package).expect("a package of the workspace");
+    let shipped = list(&found["dependencies"]).filter(|dependency| dependency["kind"] != "dev");
+    shipped.map(|dependency| text(&dependency["name"]).replace('-', "_")).collect()
+}
+
+/// The packages that cargo takes if none is named, and what `cargo run` runs then.
+pub fn defaults(metadata: &Value) -> (Vec<String>, Vec<String>) {
+    let is_default = |package: &&Value| list(&metadata["workspace_default_members"]).any(|id| *id == package["id"]);
+    let packages: Vec<&Value> = list(&metadata["packages"]).filter(is_default).collect();
+    let names = packages.iter().map(|package| text(&package["name"]).to_owned()).collect();
+    let runs = packages.iter().filter_map(|package| package["default_run"].as_str().map(str::to_owned)).collect();
+    (names, runs)
+}
+
 /// Everything that `package` is built from, itself too.
 fn built_from<'a>(package: &str, metadata: &'a Value) -> Vec<&'a Value> {
     let packages: BTreeMap<&str, &Value> =

@@ -1,6 +1,6 @@
 //! The house rules, as tests: layering, words, file length, `unsafe`, prose, and no C under `core`.
 //!
-//! Each rule is a pure function from a file to its findings (`rules`), told what is code and what is
+//! Each rule is a pure function from a file to its findings (`rules`, `layers`), told what is code and what is
 //! a comment, a string or a test by a small scanner (`source`); `dependencies` reads `cargo metadata`.
 //! Each has tests that it fires. Exceptions are lists beside the rule, each with its reason, and an
 //! exception that is no longer needed is itself a failure.
@@ -9,6 +9,7 @@
 //! where an `#[allow]` in a file would silence them.
 
 mod dependencies;
+mod layers;
 mod rules;
 mod source;
 
@@ -66,7 +67,12 @@ fn check(rule: Rule) {
 
 #[test]
 fn core_stays_pure() {
-    check(rules::core_purity);
+    check(layers::core_purity);
+}
+
+#[test]
+fn each_part_of_the_server_knows_its_own() {
+    check(layers::server_knowledge);
 }
 
 #[test]
@@ -104,7 +110,7 @@ fn nothing_from_outside_the_tree() {
 #[test]
 fn exceptions_are_still_needed() {
     let tree = tree();
-    let stale = rules::stale_exceptions(&tree);
+    let stale = [rules::stale_exceptions(&tree), layers::stale_layers(&tree)].concat();
     assert!(stale.is_empty(), "\n{}", stale.join("\n"));
 }
 
@@ -126,4 +132,22 @@ fn who_judges_knows_nothing_of_the_engine() {
     ] {
         assert_eq!(dependencies::known_to(package, others, &metadata), [""; 0], "{package}");
     }
+}
+
+#[test]
+fn each_dependency_of_core_has_its_place() {
+    let metadata = dependencies::cargo_metadata(&root());
+    let unplaced = layers::unplaced_crates(&dependencies::declared("heliostat-core", &metadata));
+    assert_eq!(unplaced, [""; 0]);
+}
+
+/// The tool is `cargo test`, and `cargo run` means the program.
+#[test]
+fn cargo_by_itself_tests_the_core_and_runs_the_server() {
+    let metadata = dependencies::cargo_metadata(&root());
+    let (members, runs) = dependencies::defaults(&metadata);
+    for package in ["heliostat-core", "heliostat"] {
+        assert!(members.contains(&package.to_owned()), "{package} is not among the default members: {members:?}");
+    }
+    assert_eq!(runs, ["heliostat"]);
 }

@@ -1,4 +1,5 @@
-//! The rules, each a function from one file to what is wrong in it, and their exceptions.
+//! The rules, each a function from one file to what is wrong in it, and their exceptions. What layers may name is in
+//! `layers`.
 
 use crate::source::Source;
 use std::collections::BTreeSet;
@@ -9,20 +10,12 @@ pub type Finding = (usize, String);
 pub type Rule = fn(&Source) -> Vec<Finding>;
 
 /// A file or folder (ending in `/`) that a rule lets through, and why.
-type Exception = (&'static str, &'static str);
+pub type Exception = (&'static str, &'static str);
 
 const LINES_MAX: usize = 600;
 
 /// Files longer than `LINES_MAX`.
 const LONG: &[Exception] = &[];
-
-/// Where `core` reads and writes files.
-const CORE_DISK: &[Exception] = &[
-    ("core/src/store/", "the store is files"),
-    ("core/src/pack/", "sealed packs and their sidecars are opened here"),
-    ("core/src/repository/", "any bare repository on disk, for upload-pack"),
-    ("core/src/objects/", "loose objects are files"),
-];
 
 /// Where `server` names the runtime.
 const GLOMMIO: &[Exception] =
@@ -41,30 +34,6 @@ const UNSAFE: &[Exception] = &[
 
 /// Targets of the fuzzer: one call each into `fuzz/entries.rs`, which says what they are and which they share.
 const FUZZ_TARGETS: &str = "fuzz/fuzz_targets/";
-
-/// What `core` may not name: code, and why.
-const CORE_IMPURE: &[(&str, &str)] = &[
-    ("async fn", "machines are synchronous: handle_* in, poll_* out"),
-    ("async move", "machines are synchronous: handle_* in, poll_* out"),
-    (".await", "machines are synchronous: handle_* in, poll_* out"),
-    ("std::net", "bytes are arguments; sockets live in server"),
-    ("std::env", "the environment is an argument"),
-    ("process::Command", "processes are the server's and the tests'"),
-    ("process::exit", "a machine returns its errors"),
-    ("thread::sleep", "time is an argument"),
-    ("thread::spawn", "threads are the server's; `thread::scope` ends with the call"),
-    (".elapsed()", "time is an argument"),
-    ("fastrand", "randomness is an argument"),
-    ("getrandom", "randomness is an argument"),
-    ("rand::", "randomness is an argument"),
-    ("RandomState", "randomness is an argument"),
-    ("glommio", "the runtime lives in server"),
-    ("tokio", "core has no runtime"),
-    ("Instant::now", "time is an argument"),
-    ("SystemTime::now", "time is an argument"),
-];
-
-const CORE_FILES: &[&str] = &["std::fs", "rustix::fs"];
 
 /// What no shipped code says, and what it says instead.
 const BANNED_CODE: &[(&str, &str)] = &[
@@ -111,25 +80,8 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ("/ho", "me/", "a path of one machine"),
 ];
 
-/// `core` has no runtime, no socket, no clock; files only where they are its subject.
-pub fn core_purity(source: &Source) -> Vec<Finding> {
-    if !source.path.starts_with("core/src/") {
-        return Vec::new();
-    }
-    let disk = !excepted(CORE_DISK, source);
-    let impure = said(source, |code| {
-        let found = CORE_IMPURE.iter().filter(|(word, _)| code.contains(word));
-        found.map(|(word, why)| format!("core says `{word}`: {why}")).collect()
-    });
-    let files = said(source, |code| {
-        let found = CORE_FILES.iter().filter(|word| disk && code.contains(**word));
-        found.map(|word| format!("`{word}` outside {}", names(CORE_DISK))).collect()
-    });
-    impure.into_iter().chain(files).collect()
-}
-
 /// What is found in the lines of shipped code, and in its imports spelled out, each once.
-fn said(source: &Source, find: impl Fn(&str) -> Vec<String>) -> Vec<Finding> {
+pub fn said(source: &Source, find: impl Fn(&str) -> Vec<String>) -> Vec<Finding> {
     let lines = source.shipped_lines().flat_map(|(line, code)| find(code).into_iter().map(move |words| (line, words)));
     let imports = source.imports();
     let imports = imports.iter().flat_map(|(line, path)| find(path).into_iter().map(|words| (*line, words)));
@@ -278,14 +230,13 @@ pub fn stale_exceptions(tree: &[Source]) -> Vec<String> {
     [
         stale(LONG, tree, |source| source.text.lines().count() > LINES_MAX),
         stale(UNSAFE, tree, |source| source.code.contains("unsafe")),
-        stale(CORE_DISK, tree, ships(CORE_FILES)),
         stale(GLOMMIO, tree, ships(&["glommio"])),
         stale(SUBPROCESS, tree, ships(&["process::Command"])),
     ]
     .concat()
 }
 
-fn stale(exceptions: &[Exception], tree: &[Source], needs: impl Fn(&Source) -> bool) -> Vec<String> {
+pub fn stale(exceptions: &[Exception], tree: &[Source], needs: impl Fn(&Source) -> bool) -> Vec<String> {
     let needed = |path| tree.iter().any(|source| covers(path, source) && needs(source));
     let unneeded = exceptions.iter().filter(|(path, _)| !needed(path));
     unneeded.map(|(path, _)| format!("{path}: the exception is no longer needed")).collect()
@@ -314,40 +265,26 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
-fn covers(exception: &str, source: &Source) -> bool {
+pub fn covers(exception: &str, source: &Source) -> bool {
     source.path.starts_with(exception)
 }
 
-fn excepted(exceptions: &[Exception], source: &Source) -> bool {
+pub fn excepted(exceptions: &[Exception], source: &Source) -> bool {
     exceptions.iter().any(|(path, _)| covers(path, source))
 }
 
-fn names(exceptions: &[Exception]) -> String {
+pub fn names(exceptions: &[Exception]) -> String {
     exceptions.iter().map(|(path, _)| *path).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
     /// The rule finds something on exactly these lines of a file with this text.
-    fn check(rule: Rule, path: &str, text: &str, lines: &[usize]) {
+    pub fn check(rule: Rule, path: &str, text: &str, lines: &[usize]) {
         let found: Vec<usize> = rule(&Source::new(path, text)).into_iter().map(|(line, _)| line).collect();
         assert_eq!(found, lines, "{path}: {text}");
-    }
-
-    #[test]
-    fn core_purity_fires() {
-        for (word, _) in CORE_IMPURE {
-            check(core_purity, "core/src/a.rs", &format!("\n{word}"), &[2]);
-            check(core_purity, "core/src/a.rs", &format!("// {word}"), &[]);
-            check(core_purity, "server/src/a.rs", word, &[]);
-        }
-        for word in CORE_FILES {
-            check(core_purity, "core/src/wire/a.rs", &format!("use {word};"), &[1]);
-            check(core_purity, "core/src/store/a.rs", &format!("use {word};"), &[]);
-        }
-        check(core_purity, "core/src/graph/a.rs", "use std::{\n    env, fs,\n    net::TcpStream,\n};\n", &[2, 3, 2]);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! where an inline `#[cfg(test)] mod` begins and ends in formatted code. Macros that build code out
 //! of strings are beyond it.
 
+use std::collections::BTreeMap;
+
 /// A text file, with three views of it that agree line by line.
 pub struct Source {
     /// Path from the workspace root, with `/`.
@@ -38,40 +40,44 @@ impl Source {
         self.code_lines().filter(|(line, _)| !self.test[line - 1])
     }
 
+    /// Shipped code as one text: the lines of tests are empty in it.
+    fn shipped(&self) -> String {
+        let mut text = String::new();
+        for (line, code) in self.code_lines() {
+            text += if self.test[line - 1] { "" } else { code };
+            text.push('\n');
+        }
+        text
+    }
+
     /// What the `use` declarations of shipped code import, each as its whole path, with the line it ends on.
     pub fn imports(&self) -> Vec<(usize, String)> {
+        let code = self.shipped();
         let mut imports = Vec::new();
-        let mut open: Option<Vec<String>> = None;
-        let mut prefix: Vec<String> = Vec::new();
-        for (line, code) in self.shipped_lines() {
-            let mut rest = code;
-            if open.is_none() {
-                let bare = code.trim_start();
-                let bare =
-                    bare.strip_prefix("pub").map_or(bare, |after| after.trim_start_matches("(crate)").trim_start());
-                let Some(after) = bare.strip_prefix("use ") else { continue };
-                rest = after;
-                open = Some(Vec::new());
-                prefix.clear();
-            }
-            let groups = open.as_mut().expect("opened above");
-            for c in rest.chars() {
+        // `impl Trait + use<'a>` is none.
+        for word in words(&code).filter(|word| word.text == "use" && !word.after.trim_start().starts_with('<')) {
+            let (mut line, mut groups, mut prefix) = (word.line, Vec::new(), String::new());
+            for c in word.after.chars() {
                 match c {
-                    '{' => groups.push(std::mem::take(&mut prefix).concat()),
+                    '{' => groups.push(std::mem::take(&mut prefix)),
                     ',' | '}' | ';' => {
-                        if !prefix.is_empty() {
-                            imports.push((line, groups.concat() + &prefix.concat()));
-                            prefix.clear();
+                        let path = std::mem::take(&mut prefix);
+                        if !path.trim().is_empty() {
+                            imports.push((line, groups.concat() + path.trim()));
                         }
                         if c == '}' {
                             groups.pop();
                         }
                     }
-                    c if c.is_whitespace() && prefix.last().is_none_or(|last| last == " ") => {}
-                    c => prefix.push(c.to_string()),
+                    c if c.is_whitespace() => {
+                        line += usize::from(c == '\n');
+                        if !prefix.is_empty() && !prefix.ends_with([' ', ':']) {
+                            prefix.push(' ');
+                        }
+                    }
+                    c => prefix.push(c),
                 }
                 if c == ';' {
-                    open = None;
                     break;
                 }
             }
@@ -79,10 +85,104 @@ impl Source {
         imports
     }
 
+    /// Each path of shipped code, imported or said where it is used, that begins with one of `heads` once what the file's
+    /// imports call otherwise is called by its own name.
+    pub fn paths(&self, heads: &[&str]) -> Vec<(usize, String)> {
+        let mut names = BTreeMap::new();
+        let mut paths = Vec::new();
+        for (line, import) in self.imports() {
+            let (path, name) = match import.split_once(" as ") {
+                Some((path, name)) => (path, Some(name.trim().to_owned())),
+                None => (&*import, None),
+            };
+            let path = path.trim().trim_start_matches("::");
+            let path = path.strip_suffix("::self").unwrap_or(path).to_owned();
+            let name = name.unwrap_or_else(|| path.rsplit("::").next().unwrap_or_default().to_owned());
+            paths.push((line, path.clone()));
+            names.insert(name, path);
+        }
+        let code = self.shipped();
+        let mut parts: Vec<&str> = Vec::new();
+        for word in words(&code) {
+            if !word.goes_on() {
+                parts.clear();
+            }
+            parts.push(word.text);
+            if !word.leads_on() && parts.len() > 1 {
+                paths.push((word.line, parts.join("::")));
+            }
+        }
+        for (_, path) in &mut paths {
+            // A bound, as names may be imported in a circle.
+            for _ in 0..names.len() {
+                let (head, rest) = path.split_at(path.find("::").unwrap_or(path.len()));
+                match names.get(head).filter(|whole| *whole != head && !whole.starts_with(&format!("{head}::"))) {
+                    Some(whole) => *path = whole.clone() + rest,
+                    None => break,
+                }
+            }
+        }
+        paths.retain(|(_, path)| heads.contains(&path.split("::").next().unwrap_or_default()));
+        paths.sort();
+        paths.dedup();
+        paths
+    }
+
+    /// The words of shipped code.
+    pub fn each_word(&self, mut act: impl FnMut(&Word<'_>)) {
+        let code = self.shipped();
+        words(&code).for_each(|word| act(&word));
+    }
+
     /// Lines of text, numbered from one.
     pub fn text_lines(&self) -> impl Iterator<Item = (usize, &str)> {
         (1..).zip(self.text.lines())
     }
+}
+
+/// An identifier or keyword, and the code around it.
+pub struct Word<'a> {
+    pub line: usize,
+    pub text: &'a str,
+    before: &'a str,
+    after: &'a str,
+}
+
+impl Word<'_> {
+    /// `a.word(`, `A::word`.
+    pub fn is_method(&self) -> bool {
+        let before = self.before.trim_end();
+        before.ends_with("::") || before.ends_with('.') && self.after.starts_with(['(', ':'])
+    }
+
+    /// `word!(`.
+    pub fn is_macro(&self) -> bool {
+        self.after.starts_with('!') && !self.after.starts_with("!=")
+    }
+
+    /// Does a further part of its path come behind it?
+    fn leads_on(&self) -> bool {
+        let after = self.after.trim_start().strip_prefix("::");
+        after.is_some_and(|after| after.trim_start().starts_with(|c: char| c.is_alphabetic() || c == '_'))
+    }
+
+    /// Is it part of a path that began before it?
+    fn goes_on(&self) -> bool {
+        let before = self.before.trim_end().strip_suffix("::");
+        before.is_some_and(|before| before.trim_end().ends_with(|c: char| c.is_alphanumeric() || "_>".contains(c)))
+    }
+}
+
+fn words(code: &str) -> impl Iterator<Item = Word<'_>> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let (mut at, mut line) = (0, 1);
+    std::iter::from_fn(move || {
+        let start = at + code[at..].find(|c: char| is_part(c) && !c.is_numeric())?;
+        let end = code[start..].find(|c| !is_part(c)).map_or(code.len(), |length| start + length);
+        line += code[at..start].matches('\n').count();
+        at = end;
+        Some(Word { line, text: &code[start..end], before: &code[..start], after: &code[end..] })
+    })
 }
 
 /// Whole files of tests, and from `#[cfg(test)]` + `mod x {` to the brace that closes it.
@@ -206,6 +306,24 @@ mod tests {
         let paths = ["2 std::fs", "2 std::io::self", "2 std::io::Read as _", "3 std::net::TcpStream", "5 a::b", "6 c"];
         assert_eq!(imports, paths);
         assert!(Source::new("core/tests/a.rs", text).imports().is_empty());
+        let text = "fn a() -> impl A + use<'a> {}\nmod b {\n    pub(in crate::b) use c::d as e;\n    fn f() { use g::*; }\n}\n";
+        let imports: Vec<_> = Source::new("core/src/a.rs", text).imports();
+        assert_eq!(imports, [(3, "c::d as e".to_owned()), (4, "g::*".to_owned())]);
+    }
+
+    #[test]
+    fn paths_are_called_by_their_own_names() {
+        let text = "use std::io::{self as x, Read as _};\nuse x::stdin as y;\nfn a() { y::b(); x\n    ::c(); ::std::d::<e>(); f.x::<g>(); h::std::i(); }\n";
+        let paths = Source::new("core/src/a.rs", text).paths(&["std"]);
+        let expected = [
+            (1, "std::io"),
+            (1, "std::io::Read"),
+            (2, "std::io::stdin"),
+            (3, "std::io::stdin::b"),
+            (4, "std::d"),
+            (4, "std::io::c"),
+        ];
+        assert_eq!(paths, expected.map(|(line, path)| (line, path.to_owned())));
     }
 
     #[test]
