@@ -15,7 +15,7 @@ pub(crate) struct Deflater {
 
 impl Deflater {
     pub(crate) fn new(level: u32) -> Self {
-        Deflater { machine: Compress::new(Compression::new(level.min(9)), true), output: Vec::new() }
+        Deflater { machine: Compress::new(Compression::new(level), true), output: Vec::new() }
     }
 
     /// The zlib stream of `pieces`, one after the other, valid until the next call.

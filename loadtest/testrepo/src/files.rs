@@ -29,7 +29,7 @@ const RESTORED_PERCENT: u8 = 1;
 const RESTORABLE: usize = 32;
 const SUBMODULE_MOVED_PERCENT: u8 = 2;
 /// Below what Git walks by default (`core.maxTreeDepth`, 2048), and what recursion here can take.
-const DEEP_TREE_LEVELS_MAX: u32 = 1_000;
+pub(crate) const DEEP_TREE_LEVELS_MAX: u32 = 1_000;
 const ODD_NAMES: [&str; 6] = ["with space", "quote\"d", "tab\there", "-dash", "größe-文件", "semi;colon$(x)"];
 const EXTENSIONS: [&str; 8] = ["rs", "rs", "c", "h", "md", "toml", "py", "txt"];
 
@@ -141,7 +141,7 @@ impl Files {
             let content = format!("{name}\n").into_bytes();
             add(objects, format!("odd names/{name}.{n}"), Mode::File, content)?;
         }
-        let levels = spec.deep_tree_levels.min(DEEP_TREE_LEVELS_MAX) as usize;
+        let levels = spec.deep_tree_levels as usize;
         if levels > 0 {
             let path = "deep/".repeat(levels) + "bottom.txt";
             add(objects, path, Mode::File, b"down here\n".to_vec())?;

@@ -32,7 +32,7 @@ use crate::tree::Dir;
 const FORKS_KEPT: usize = 6;
 const TOPIC_COMMITS_MAX: usize = 5;
 /// More parents than this make Git's own merge code refuse.
-const OCTOPUS_PARENTS_MAX: u32 = 60;
+pub(crate) const OCTOPUS_PARENTS_MAX: u32 = 60;
 /// What a criss-cross adds to the main branch: two lines of two commits, and their merge.
 const CRISS_CROSS_COMMITS: u32 = 5;
 /// What a second root adds to the main branch: one commit, and its merge.
@@ -174,7 +174,7 @@ impl<'a> History<'a> {
     /// The main branch's next commit, with what it merges.
     fn step(&mut self, main: State) -> io::Result<State> {
         let spec = self.spec;
-        let octopus_parents = spec.octopus_parents.clamp(3, OCTOPUS_PARENTS_MAX);
+        let octopus_parents = spec.octopus_parents;
         if self.done.octopuses < self.due(spec.octopuses) && self.left() >= octopus_parents {
             self.done.octopuses += 1;
             return self.merge_topics(main, octopus_parents as usize - 1, 1);
@@ -413,7 +413,7 @@ struct Storage {
 impl Storage {
     fn new(spec: &Spec) -> Self {
         let share = |percent: u32| (u64::from(spec.commits) * u64::from(percent) / 100) as u32;
-        let loose_percent = if spec.packs == 0 { 100 } else { u32::from(spec.loose_percent.min(100)) };
+        let loose_percent = u32::from(spec.loose_percent);
         let packed = spec.commits - share(loose_percent);
         let mut starts = Vec::new();
         if loose_percent > 0 {

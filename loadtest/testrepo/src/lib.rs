@@ -17,6 +17,7 @@
 //!
 //! It deliberately does not read repositories of others, make SHA-256 ones, or make damaged ones.
 
+mod bounds;
 mod change;
 mod deflate;
 pub mod delta;

@@ -41,8 +41,10 @@ pub struct Repository {
 }
 
 impl Spec {
-    /// Makes the repository in `dir`, which is created, and must not hold one yet.
+    /// Makes the repository in `dir`, which is created, and must not hold one yet. A size that is out of its range is
+    /// refused.
     pub fn write(&self, dir: &Path) -> io::Result<Repository> {
+        self.check()?;
         if dir.join("HEAD").exists() || dir.join("objects").exists() {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,

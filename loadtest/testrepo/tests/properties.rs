@@ -7,7 +7,7 @@ use oracle::{fsck, git, refs};
 use proptest::prelude::*;
 
 fn any_spec() -> impl Strategy<Value = Spec> {
-    let history = (0u32..60, 0u8..80, 0u32..3, 2u32..7, 0u32..4, 0u32..5, 0u32..4);
+    let history = (0u32..60, 0u8..80, 0u32..3, 3u32..7, 0u32..4, 0u32..5, 0u32..4);
     let oddity = (0u8..40, 0u8..40, 0u8..40, 0u8..30);
     let files = (0u32..30, 0u32..3_000, 0u32..5, 0u32..4, 0u8..60);
     let special = (0u32..4, 0u32..3, 0u32..3, 0u32..5, 0u32..50, 0u32..150, 0u32..7);
@@ -54,7 +54,7 @@ fn any_spec() -> impl Strategy<Value = Spec> {
         symbolic_refs: names.7,
         other_refs: names.7,
         packs: stored.0,
-        loose_percent: stored.1,
+        loose_percent: if stored.0 == 0 { 100 } else { stored.1 },
         delta_depth: stored.2,
         ref_delta_percent: stored.3,
         compression: stored.4,
