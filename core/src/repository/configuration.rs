@@ -6,15 +6,16 @@
 mod include;
 mod value;
 
+pub(super) use include::expand_path;
 pub use value::parse_boolean;
 
 use super::environment::Environment;
 use crate::limits::{CONFIG_FILE_BYTES_MAX, CONFIG_INCLUDE_DEPTH_MAX, CONFIG_OVERRIDES_MAX};
 use bstr::{BStr, BString, ByteSlice, ByteVec};
 use gix_config::parse::{EventRef, Events};
+use include::Reader;
 use std::{
     fmt, io,
-    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -63,8 +64,17 @@ pub enum ConfigurationError {
         /// The file.
         file: PathBuf,
     },
-    /// A file could not be read.
+    /// A file is there and can't be read.
     Io(PathBuf, io::Error),
+    /// An include can't be followed. Git says why as an error before it ends with where it stands.
+    BadInclude {
+        /// In Git's words.
+        reason: String,
+        /// From 1.
+        line: usize,
+        /// The file that includes.
+        file: PathBuf,
+    },
     /// A file or the environment is larger than a limit.
     TooLarge(String),
     /// Includes nest too deeply.
@@ -115,7 +125,8 @@ impl fmt::Display for ConfigurationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BadLine { line, file } => write!(f, "bad config line {line} in file {}", file.display()),
-            Self::Io(path, error) => write!(f, "unable to access '{}': {error}", path.display()),
+            Self::Io(path, error) => write!(f, "unable to access '{}': {}", path.display(), without_number(error)),
+            Self::BadInclude { reason, .. } => f.write_str(reason),
             Self::TooLarge(what) => write!(f, "{what} is larger than this program accepts"),
             Self::IncludeDepth { file, from } => {
                 write!(f, "exceeded maximum include depth ({CONFIG_INCLUDE_DEPTH_MAX}) while including")?;
@@ -136,6 +147,11 @@ impl fmt::Display for ConfigurationError {
 }
 
 impl std::error::Error for ConfigurationError {}
+
+/// `os error N` is no part of what Git says.
+fn without_number(error: &io::Error) -> String {
+    error.to_string().split(" (os error").next().unwrap_or_default().into()
+}
 
 impl Setting {
     /// `section.subsection.name`, for messages.
@@ -190,7 +206,7 @@ impl Configuration {
     pub fn protected(environment: &Environment) -> Result<Self, ConfigurationError> {
         let mut configuration = Self::default();
         configuration.read_protected_files(environment, None)?;
-        configuration.read_overrides(environment)?;
+        configuration.read_overrides(environment, None)?;
         Ok(configuration)
     }
 
@@ -202,25 +218,25 @@ impl Configuration {
     ) -> Result<Self, ConfigurationError> {
         let mut configuration = Self::default();
         configuration.read_protected_files(environment, Some(git_dir))?;
-        let own = common_dir.join("config");
-        configuration.read_file(&own, Scope::Repository, environment, Some(git_dir))?;
+        let reader = Reader { environment, git_dir: Some(git_dir), scope: Scope::Repository };
+        // Git, which works inside the repository, calls its files so.
+        let own = if common_dir == git_dir { "config".into() } else { common_dir.join("config") };
+        reader.read(&own, Denied::Refused, &mut configuration.settings)?;
         let worktree_config = configuration
             .last(|setting| setting.scope == Scope::Repository && setting.is("extensions", "worktreeconfig"))
             .map_or(Ok(false), Setting::boolean)?;
         if worktree_config {
-            configuration.read_file(&git_dir.join("config.worktree"), Scope::Repository, environment, Some(git_dir))?;
+            reader.read(Path::new("config.worktree"), Denied::Refused, &mut configuration.settings)?;
         }
-        configuration.read_overrides(environment)?;
+        configuration.read_overrides(environment, Some(git_dir))?;
         Ok(configuration)
     }
 
-    /// Only one file, without includes: what Git reads a repository's format from.
-    pub fn of_file(path: &Path) -> Result<Self, ConfigurationError> {
+    /// Only one file, without includes: what Git reads a repository's format from. Git calls it `shown`.
+    pub fn of_file(path: &Path, shown: &Path) -> Result<Self, ConfigurationError> {
         let mut configuration = Self::default();
-        if let Some(bytes) = read_bounded(path)? {
-            for setting in parse(&bytes, path, Scope::Repository)? {
-                configuration.settings.push(setting);
-            }
+        if let Some(bytes) = read_bounded(path, shown, Denied::Refused)? {
+            configuration.settings = parse(&bytes, shown, Scope::Repository)?.into_iter().map(|(_, one)| one).collect();
         }
         Ok(configuration)
     }
@@ -245,39 +261,20 @@ impl Configuration {
         environment: &Environment,
         git_dir: Option<&Path>,
     ) -> Result<(), ConfigurationError> {
+        let reader = Reader { environment, git_dir, scope: Scope::Protected };
         if !environment.boolean("GIT_CONFIG_NOSYSTEM")?.unwrap_or(false) {
             let path = environment.path("GIT_CONFIG_SYSTEM").unwrap_or_else(|| PathBuf::from(SYSTEM_CONFIG));
-            self.read_file(&path, Scope::Protected, environment, git_dir)?;
+            let denied = if git_dir.is_none() { Denied::PassedOver } else { Denied::Refused };
+            reader.read(&path, denied, &mut self.settings)?;
         }
-        if let Some(path) = environment.path("GIT_CONFIG_GLOBAL") {
-            return self.read_file(&path, Scope::Protected, environment, git_dir);
-        }
-        let home = environment.path("HOME");
-        let xdg = match environment.get("XDG_CONFIG_HOME") {
-            Some(value) if !value.is_empty() => environment.path("XDG_CONFIG_HOME"),
-            _ => home.as_ref().map(|home| home.join(".config")),
-        };
-        if let Some(directory) = xdg {
-            self.read_file(&directory.join("git/config"), Scope::Protected, environment, git_dir)?;
-        }
-        if let Some(home) = home {
-            self.read_file(&home.join(".gitconfig"), Scope::Protected, environment, git_dir)?;
+        for path in global_files(environment) {
+            reader.read(&path, Denied::PassedOver, &mut self.settings)?;
         }
         Ok(())
     }
 
-    fn read_file(
-        &mut self,
-        path: &Path,
-        scope: Scope,
-        environment: &Environment,
-        git_dir: Option<&Path>,
-    ) -> Result<(), ConfigurationError> {
-        let reader = include::Reader { environment, git_dir, scope };
-        reader.read(path, None, 0, &mut self.settings)
-    }
-
-    fn read_overrides(&mut self, environment: &Environment) -> Result<(), ConfigurationError> {
+    fn read_overrides(&mut self, environment: &Environment, git_dir: Option<&Path>) -> Result<(), ConfigurationError> {
+        let reader = Reader { environment, git_dir, scope: Scope::Command };
         let bad = |words: String| Err(ConfigurationError::BadOverride(words));
         if let Some(count) = environment.get("GIT_CONFIG_COUNT").filter(|count| !count.is_empty()) {
             let Some(count) = value::parse_count(count) else {
@@ -294,59 +291,71 @@ impl Configuration {
                 let Some(value) = environment.get(&value) else {
                     return bad(format!("missing config value {value}"));
                 };
-                self.override_with(key, Some(value))?;
+                self.override_with(key, Some(value), &reader)?;
             }
         }
         if let Some(parameters) = environment.get("GIT_CONFIG_PARAMETERS") {
-            let Some(parameters) = value::split_parameters(parameters) else {
-                return bad("bogus format in GIT_CONFIG_PARAMETERS".into());
-            };
-            for (key, value) in parameters {
-                self.override_with(key.as_bstr(), value.as_ref().map(|value| value.as_bstr()))?;
+            for (key, value) in value::split_parameters(parameters).map_err(ConfigurationError::BadOverride)? {
+                self.override_with(key.as_bstr(), value.as_ref().map(|value| value.as_bstr()), &reader)?;
             }
         }
         Ok(())
     }
 
-    fn override_with(&mut self, key: &BStr, value: Option<&BStr>) -> Result<(), ConfigurationError> {
-        let Some((section, rest)) = key.split_once_str(".").filter(|(section, _)| !section.is_empty()) else {
-            return Err(ConfigurationError::BadOverride(format!("key does not contain a section: {key}")));
-        };
-        let (subsection, name) = match rest.rfind_byte(b'.') {
-            Some(dot) => (Some(rest[..dot].into()), &rest[dot + 1..]),
-            None => (None, rest),
-        };
-        if name.is_empty() {
-            return Err(ConfigurationError::BadOverride(format!("key does not contain variable name: {key}")));
-        }
-        self.settings.push(Setting {
-            section: section.to_ascii_lowercase().into(),
-            subsection,
-            name: name.to_ascii_lowercase().into(),
-            value: value.map(Into::into),
-            scope: Scope::Command,
-        });
-        Ok(())
+    fn override_with(
+        &mut self,
+        key: &BStr,
+        value: Option<&BStr>,
+        reader: &Reader<'_>,
+    ) -> Result<(), ConfigurationError> {
+        let (section, subsection, name) = value::parse_key(key).map_err(ConfigurationError::BadOverride)?;
+        let setting = Setting { section, subsection, name, value: value.map(Into::into), scope: Scope::Command };
+        self.settings.push(setting.clone());
+        reader.follow(&setting, None, 0, &mut self.settings)?.map_err(ConfigurationError::BadOverride)
     }
 }
 
-/// The file's bytes, or `None` if there is none (or it may not be read, as Git passes over such files).
-fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>, ConfigurationError> {
-    let absent = |error: &io::Error| {
-        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied)
-    };
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.len() > CONFIG_FILE_BYTES_MAX => {
-            return Err(ConfigurationError::TooLarge(format!("configuration file {}", path.display())));
-        }
-        Ok(_) => {}
-        Err(error) if absent(&error) => return Ok(None),
-        Err(error) => return Err(ConfigurationError::Io(path.into(), error)),
+/// Where the user's own configuration may lie.
+fn global_files(environment: &Environment) -> Vec<PathBuf> {
+    if let Some(path) = environment.path("GIT_CONFIG_GLOBAL") {
+        return vec![path];
     }
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
+    let home = environment.path("HOME");
+    let xdg = match environment.get("XDG_CONFIG_HOME") {
+        Some(value) if !value.is_empty() => environment.path("XDG_CONFIG_HOME"),
+        _ => home.as_ref().map(|home| home.join(".config")),
+    };
+    let files = [xdg.map(|directory| directory.join("git/config")), home.map(|home| home.join(".gitconfig"))];
+    files.into_iter().flatten().collect()
+}
+
+/// What becomes of a file that is there and may not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Denied {
+    /// Git passes over the user's own: it may run as somebody else.
+    PassedOver,
+    /// What the repository's owner demands (`hideRefs`) may stand there.
+    Refused,
+}
+
+/// The file's bytes, or `None` if there is none. Messages call it `shown`.
+fn read_bounded(path: &Path, shown: &Path, denied: Denied) -> Result<Option<Vec<u8>>, ConfigurationError> {
+    let absent = |error: &io::Error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => true,
+        io::ErrorKind::PermissionDenied => denied == Denied::PassedOver,
+        _ => false,
+    };
+    let read = || {
+        if std::fs::metadata(path)?.len() > CONFIG_FILE_BYTES_MAX {
+            return Ok(None);
+        }
+        std::fs::read(path).map(Some)
+    };
+    match read() {
+        Ok(Some(bytes)) => Ok(Some(bytes)),
+        Ok(None) => Err(ConfigurationError::TooLarge(format!("configuration file {}", shown.display()))),
         Err(error) if absent(&error) => Ok(None),
-        Err(error) => Err(ConfigurationError::Io(path.into(), error)),
+        Err(error) => Err(ConfigurationError::Io(shown.into(), error)),
     }
 }
 
@@ -357,15 +366,16 @@ fn past_the_end(bytes: &[u8]) -> usize {
     usize::from(name.is_some_and(|name| name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(byte))))
 }
 
-/// The settings of one file, in order.
-fn parse(bytes: &[u8], path: &Path, scope: Scope) -> Result<Vec<Setting>, ConfigurationError> {
+/// The settings of one file, in order, each with the line that it ends on.
+fn parse(bytes: &[u8], shown: &Path, scope: Scope) -> Result<Vec<(usize, Setting)>, ConfigurationError> {
     let events = Events::from_bytes(bytes, None).map_err(|error| ConfigurationError::BadLine {
         line: error.line_number() + past_the_end(bytes),
-        file: path.into(),
+        file: shown.into(),
     })?;
-    let mut settings = Vec::new();
+    let mut settings: Vec<(usize, Setting)> = Vec::new();
     let (mut section, mut subsection) = (BString::default(), None);
     let mut value = BString::default();
+    let mut line = 1;
     for event in events.iter() {
         match event {
             EventRef::SectionHeader { name, separator, subsection_name } => {
@@ -379,40 +389,34 @@ fn parse(bytes: &[u8], path: &Path, scope: Scope) -> Result<Vec<Setting>, Config
                 };
             }
             EventRef::SectionValueName(name) => {
-                settings.push(Setting {
+                let setting = Setting {
                     section: section.clone(),
                     subsection: subsection.clone(),
                     name: name.to_ascii_lowercase().into(),
                     value: None,
                     scope,
-                });
+                };
+                settings.push((line, setting));
             }
             EventRef::KeyValueSeparator => {
                 value.clear();
-                if let Some(setting) = settings.last_mut() {
+                if let Some((_, setting)) = settings.last_mut() {
                     setting.value = Some(BString::default());
                 }
             }
             EventRef::ValueNotDone(part) => value.push_str(part),
             EventRef::Value(part) | EventRef::ValueDone(part) => {
                 value.push_str(part);
-                if let Some(Setting { value: whole @ Some(_), .. }) = settings.last_mut() {
+                if let Some((end, Setting { value: whole @ Some(_), .. })) = settings.last_mut() {
                     *whole = Some(gix_config::value::normalize(&value).into_owned());
+                    *end = line;
                 }
             }
-            EventRef::Comment { .. } | EventRef::Newline(_) | EventRef::Whitespace(_) => {}
+            EventRef::Newline(breaks) => line += breaks.iter().filter(|byte| **byte == b'\n').count(),
+            EventRef::Comment { .. } | EventRef::Whitespace(_) => {}
         }
     }
     Ok(settings)
-}
-
-/// A path from configuration: `~/` is the user's home, anything else relative to `base`.
-pub(super) fn expand_path(value: &BStr, base: &Path, environment: &Environment) -> Option<PathBuf> {
-    let os = |bytes: &[u8]| PathBuf::from(std::ffi::OsStr::from_bytes(bytes));
-    match value.strip_prefix(b"~/") {
-        Some(rest) => Some(environment.path("HOME")?.join(os(rest))),
-        None => Some(base.join(os(value))),
-    }
 }
 
 #[cfg(test)]

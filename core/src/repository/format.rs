@@ -1,6 +1,9 @@
 //! `core.repositoryFormatVersion` and `extensions.*`: whether a repository is of a format that is understood.
 
-use super::{OpenError, configuration::Configuration};
+use super::{
+    OpenError,
+    configuration::{Configuration, ConfigurationError},
+};
 use std::path::Path;
 
 /// The newest version that is understood.
@@ -10,9 +13,23 @@ const KNOWN_V1: [&str; 4] = ["noop-v1", "objectformat", "compatobjectformat", "r
 /// Extensions that are honoured in version 0 too.
 const KNOWN_V0: [&str; 4] = ["noop", "preciousobjects", "partialclone", "worktreeconfig"];
 
-/// Reads the repository's own configuration file, and only that.
-pub(super) fn check(common_dir: &Path) -> Result<(), OpenError> {
-    let configuration = Configuration::of_file(&common_dir.join("config"))?;
+/// Reads the repository's own configuration file, and only that. `shown`: what Git calls the folder.
+pub(super) fn check(common_dir: &Path, shown: &Path) -> Result<(), OpenError> {
+    let configuration = match Configuration::of_file(&common_dir.join("config"), &shown.join("config")) {
+        // Here Git only warns. It ends when it reads all of the configuration, and so do we.
+        Err(ConfigurationError::Io(..)) => return Ok(()),
+        read => read?,
+    };
+    for setting in configuration.iter() {
+        if setting.is("core", "bare")
+            || setting.is("extensions", "preciousobjects")
+            || setting.is("extensions", "worktreeconfig")
+        {
+            setting.boolean()?;
+        } else if setting.is("core", "worktree") || setting.is("extensions", "partialclone") {
+            setting.text()?;
+        }
+    }
     let Some(version) = configuration.last(|setting| setting.is("core", "repositoryformatversion")) else {
         return Ok(());
     };

@@ -162,9 +162,8 @@ fn is_declared_safe(real: &Path, environment: &Environment) -> Result<bool, Open
 }
 
 fn names(value: &BStr, real: &Path, environment: &Environment) -> bool {
-    let Some(path) = super::configuration::expand_path(value, environment.directory(), environment) else {
-        return false;
-    };
+    let Some(path) = super::configuration::expand_path(value, environment) else { return false };
+    let path = environment.directory().join(path);
     let absolute = value.starts_with(b"/") || value.starts_with(b"~/");
     if !absolute && value != "." {
         return false;

@@ -10,6 +10,7 @@ mod environment;
 mod format;
 mod hidden;
 mod locate;
+mod meaningless;
 mod object_directories;
 mod policy;
 mod references;
@@ -94,7 +95,7 @@ impl Repository {
     /// only itself.
     pub fn open(dir: &Path, environment: &Environment, strict: bool) -> Result<Self, OpenError> {
         let locate::Located { git_dir, common_dir } = locate::locate(dir, environment, strict)?;
-        format::check(&common_dir)?;
+        format::check(&common_dir, if common_dir == git_dir { Path::new(".") } else { &common_dir })?;
         let configuration = Configuration::of_repository(environment, &git_dir, &common_dir)?;
         let object_directories = ObjectDirectories::of(&git_dir, &common_dir, environment);
         let shallow_file = match environment.get("GIT_SHALLOW_FILE") {

@@ -5,6 +5,7 @@ use super::{
     configuration::{Configuration, ConfigurationError, Setting},
     environment::Environment,
     hidden::HiddenRefs,
+    meaningless,
 };
 use crate::protocol::{Policy, Unborn, WantPolicy};
 use bstr::ByteSlice;
@@ -63,7 +64,6 @@ impl Service {
                     ignored.push("uploadpack.advertiseBundleURIs");
                 }
                 (b"transfer", None, b"advertisesid") => session_id = setting.boolean()?,
-                (b"transfer", None, b"advertiseobjectinfo") => policy.object_info = setting.boolean()?,
                 (b"uploadpackfilter", None, b"allow") => policy.filter_rules.fallback = setting.boolean()?,
                 (b"uploadpackfilter", Some(filter), b"allow") => {
                     policy.filter_rules.named.insert(filter.to_str_lossy().into_owned(), setting.boolean()?);
@@ -86,7 +86,11 @@ impl Service {
             _ => WantPolicy::Advertised,
         };
         let unborn = configuration.last(|setting| setting.is("lsrefs", "unborn")).map_or(Ok(Unborn::Advertise), unborn);
-        let wrong_in_v2 = unborn.map(|unborn| policy.unborn = unborn).err();
+        let wrong_unborn = unborn.map(|unborn| policy.unborn = unborn).err();
+        let object_info = configuration.boolean("transfer", "advertiseobjectinfo");
+        let wrong_object_info = object_info.map(|offered| policy.object_info = offered.unwrap_or(false)).err();
+        let wrong_in_v2 = wrong_unborn.or(wrong_object_info);
+        meaningless::check(configuration)?;
         let keep_alive = u64::try_from(keep_alive).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
         let hidden_refs = HiddenRefs::from_configuration(configuration)?;
         Ok(Self { policy, hidden_refs, keep_alive, session_id, wrong_in_v2, ignored })

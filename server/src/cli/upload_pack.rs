@@ -115,6 +115,10 @@ impl From<ConfigurationError> for Failure {
                 complain(&told);
                 Self::Fatal(format!("bad config variable '{key}'"))
             }
+            ConfigurationError::BadInclude { line, file, .. } => {
+                complain(&told);
+                Self::Fatal(ConfigurationError::BadLine { line, file }.to_string())
+            }
             error => Self::Fatal(error.to_string()),
         }
     }

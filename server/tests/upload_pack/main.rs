@@ -7,6 +7,7 @@
 
 mod boundaries;
 mod clients;
+mod configuration;
 mod conversation;
 mod dates;
 mod draft;

@@ -464,38 +464,6 @@ fn directories_that_can_not_be_served() {
     }
 }
 
-/// Mistakes in the repository's configuration, in stock's words. (It calls the file by its place from the repository.)
-#[test]
-fn configurations_that_do_not_parse() {
-    let subject = Subject::new();
-    let stage = &subject.stage;
-    stage.git(&["init", "-q", "--bare", "broken.git"]);
-    let file = stage.path("broken.git/config");
-    for (text, words) in [
-        ("[broken", "bad config line 2"),
-        ("[broken\n", "bad config line 1"),
-        ("[core]\n\tbare = true\n\n  [bro.k-en", "bad config line 5"),
-        ("[a \"b", "bad config line 1"),
-        ("[a \"b\n", "bad config line 1"),
-        ("[a]\n\tx = \"unclosed", "bad config line 2"),
-        ("[a]\n\tx = \"unclosed\n", "bad config line 2"),
-        ("[a]\n1 = 2\n", "bad config line 2"),
-        ("[core]\n\tbare = true\n\trepositoryformatversion = 0\n[include]\n\tpath = config\n", "from\n\tconfig\n"),
-    ] {
-        std::fs::write(&file, text).unwrap();
-        let [stock, ours] = Side::BOTH.map(|side| {
-            let mut command = stage.server(side);
-            command.args(ADVERTISE).arg("broken.git");
-            let output = command.output().unwrap();
-            let said = String::from_utf8(output.stderr).unwrap();
-            let said = said.replace(file.to_str().unwrap(), "config").replace("./config", "config");
-            (output.status.code(), said.replace("broken.git/config", "config"))
-        });
-        assert_eq!(ours, stock, "{text:?}");
-        assert!(stock.1.contains(words), "{text:?}: {}", stock.1);
-    }
-}
-
 /// Difference 14: a tree that is asked for by its tag, and is a wanted commit's own too.
 #[test]
 fn a_tree_that_is_asked_for_is_sent_whatever_the_filter_says() {

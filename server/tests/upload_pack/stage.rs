@@ -1,5 +1,6 @@
 //! A folder for one test, the two servers, and processes that can't hang.
 
+use rustix::thread::{CapabilitySet, capabilities, remove_capability_from_bounding_set, set_capabilities};
 use std::{
     collections::BTreeSet,
     ffi::OsStr,
@@ -243,6 +244,27 @@ pub fn run(command: &mut Command, input: &[u8]) -> Outcome {
     let out = out.join().unwrap().unwrap();
     let err = String::from_utf8_lossy(&err.join().unwrap().unwrap()).into_owned();
     Outcome { status, out, err }
+}
+
+/// Does something in a thread where `root`, too, may read only what its modes allow; so do the processes that it starts.
+pub fn unprivileged<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    let privileges = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+    thread::scope(|scope| {
+        let acting = scope.spawn(move || {
+            if rustix::process::geteuid().is_root() {
+                for privilege in privileges.iter() {
+                    remove_capability_from_bounding_set(privilege).unwrap();
+                }
+                let mut sets = capabilities(None).unwrap();
+                sets.effective -= privileges;
+                sets.permitted -= privileges;
+                sets.inheritable -= privileges;
+                set_capabilities(None, sets).unwrap();
+            }
+            act()
+        });
+        acting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// A copy of a folder.

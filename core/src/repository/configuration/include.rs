@@ -1,12 +1,17 @@
 //! `include.path` and `includeIf.<condition>.path` (`git-config`, "Includes").
 
-use super::{ConfigurationError, Scope, Setting, expand_path, parse, read_bounded};
+use super::{ConfigurationError, Denied, Scope, Setting, parse, read_bounded};
 use crate::{limits::CONFIG_INCLUDE_DEPTH_MAX, repository::environment::Environment};
 use bstr::{BStr, BString, ByteSlice};
 use gix_glob::wildmatch;
-use std::{os::unix::ffi::OsStrExt, path::Path};
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
-/// Reads a file and what it includes.
+/// Reads files and what they include. A file is called as Git calls it, which works inside the repository: `config` is the
+/// one in `git_dir`.
 pub(super) struct Reader<'a> {
     pub(super) environment: &'a Environment,
     /// For conditions; `None` while no repository is known: then no condition holds.
@@ -15,40 +20,76 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Appends the settings of `path`, which `from` includes. A file that is not there has none.
+    /// Appends the settings of `file`. One that is not there has none.
     pub(super) fn read(
         &self,
-        path: &Path,
-        from: Option<&Path>,
-        depth: usize,
+        file: &Path,
+        denied: Denied,
         settings: &mut Vec<Setting>,
     ) -> Result<(), ConfigurationError> {
-        if depth > CONFIG_INCLUDE_DEPTH_MAX {
-            return Err(ConfigurationError::IncludeDepth { file: path.into(), from: from.unwrap_or(path).into() });
-        }
-        let Some(bytes) = read_bounded(path)? else { return Ok(()) };
-        for setting in parse(&bytes, path, self.scope)? {
-            let included = if setting.name != "path" {
-                false
-            } else if setting.is("include", "path") {
-                true
-            } else {
-                setting.section == "includeif"
-                    && setting.subsection.as_ref().is_some_and(|condition| self.holds(condition.as_bstr(), path))
-            };
-            let target = included.then(|| setting.value.clone()).flatten();
-            settings.push(setting);
-            if let Some(target) = target {
-                let base = path.parent().unwrap_or(Path::new("/"));
-                if let Some(target) = expand_path(target.as_bstr(), base, self.environment) {
-                    self.read(&target, Some(path), depth + 1, settings)?;
-                }
-            }
+        self.read_at(0, file, denied, settings)
+    }
+
+    fn read_at(
+        &self,
+        depth: usize,
+        file: &Path,
+        denied: Denied,
+        settings: &mut Vec<Setting>,
+    ) -> Result<(), ConfigurationError> {
+        let Some(bytes) = read_bounded(&self.place(file), file, denied)? else { return Ok(()) };
+        for (line, setting) in parse(&bytes, file, self.scope)? {
+            settings.push(setting.clone());
+            self.follow(&setting, Some(file), depth, settings)?.map_err(|reason| ConfigurationError::BadInclude {
+                reason,
+                line,
+                file: file.into(),
+            })?;
         }
         Ok(())
     }
 
-    fn holds(&self, condition: &BStr, file: &Path) -> bool {
+    /// Appends what `setting` includes, if it is one that does; it stands in `from`, or on the command line. `Ok(Err(…))`:
+    /// it says nothing that could be followed.
+    pub(super) fn follow(
+        &self,
+        setting: &Setting,
+        from: Option<&Path>,
+        depth: usize,
+        settings: &mut Vec<Setting>,
+    ) -> Result<Result<(), String>, ConfigurationError> {
+        let condition = setting.subsection.as_ref().filter(|_| setting.section == "includeif");
+        let holds = setting.is("include", "path")
+            || setting.name == "path" && condition.is_some_and(|condition| self.holds(condition.as_bstr(), from));
+        if !holds {
+            return Ok(Ok(()));
+        }
+        let Some(target) = &setting.value else { return Ok(Err("missing value for 'include.path'".into())) };
+        let Some(path) = expand_path(target.as_bstr(), self.environment) else {
+            return Ok(Err(format!("could not expand include path '{target}'")));
+        };
+        let file = match from {
+            Some(from) => from.parent().unwrap_or(Path::new("/")).join(path),
+            None if path.is_absolute() => path,
+            None => return Ok(Err("relative config includes must come from files".into())),
+        };
+        // Nothing, beside a file that Git calls by its name alone, is a file that is not there.
+        if file.as_os_str().is_empty() {
+            return Ok(Ok(()));
+        }
+        if depth == CONFIG_INCLUDE_DEPTH_MAX {
+            let from = from.unwrap_or(&file).into();
+            return Err(ConfigurationError::IncludeDepth { file, from });
+        }
+        self.read_at(depth + 1, &file, Denied::Refused, settings).map(Ok)
+    }
+
+    /// Where it lies.
+    fn place(&self, file: &Path) -> PathBuf {
+        self.git_dir.unwrap_or(self.environment.directory()).join(file)
+    }
+
+    fn holds(&self, condition: &BStr, file: Option<&Path>) -> bool {
         let Some(git_dir) = self.git_dir else { return false };
         if let Some(pattern) = condition.strip_prefix(b"gitdir:") {
             self.git_dir_matches(pattern, file, git_dir, wildmatch::Mode::empty())
@@ -67,9 +108,11 @@ impl Reader<'_> {
         }
     }
 
-    fn git_dir_matches(&self, pattern: &[u8], file: &Path, git_dir: &Path, mode: wildmatch::Mode) -> bool {
+    fn git_dir_matches(&self, pattern: &[u8], file: Option<&Path>, git_dir: &Path, mode: wildmatch::Mode) -> bool {
         let pattern: BString = if let Some(rest) = pattern.strip_prefix(b"./") {
-            let Some(base) = file.parent().and_then(|base| base.canonicalize().ok()) else { return false };
+            let file = file.map(|file| self.place(file));
+            let base = file.as_ref().and_then(|file| file.parent()).and_then(|base| base.canonicalize().ok());
+            let Some(base) = base else { return false };
             [base.as_os_str().as_bytes(), b"/", rest].concat().into()
         } else if let Some(rest) = pattern.strip_prefix(b"~/") {
             let Some(home) = self.environment.path("HOME").and_then(|home| home.canonicalize().ok()) else {
@@ -97,4 +140,15 @@ fn with_trailing_wildcard(mut pattern: BString) -> BString {
         pattern.extend_from_slice(b"**");
     }
     pattern
+}
+
+/// A path from configuration: `~/` is the user's home. `None`: what only Git itself could expand, the home of another user
+/// or the place where Git is installed; to pass over it would be to pass over what stands there.
+pub(in crate::repository) fn expand_path(value: &BStr, environment: &Environment) -> Option<PathBuf> {
+    let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+    if let Some(rest) = value.strip_prefix(b"~/") {
+        return Some(environment.path("HOME")?.join(path(rest)));
+    }
+    let expands = value.starts_with(b"~") || value.starts_with(b"%(prefix)/");
+    (!expands).then(|| path(value))
 }

@@ -106,7 +106,7 @@ fn mistakes_are_told_in_stock_words() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config");
     std::fs::write(&file, "[a]\n\tx = 1\n[broken\n").unwrap();
-    let message = Configuration::of_file(&file).unwrap_err().to_string();
+    let message = Configuration::of_file(&file, &file).unwrap_err().to_string();
     assert_eq!(message, format!("bad config line 3 in file {}", file.display()));
     std::fs::write(&file, "[include]\n\tpath = config\n").unwrap();
     let environment = environment(directory.path(), &[]);

@@ -1,4 +1,4 @@
-//! Values of configuration: booleans, numbers, and the quoting of `GIT_CONFIG_PARAMETERS`.
+//! Values of configuration: booleans, numbers, keys, and the quoting of `GIT_CONFIG_PARAMETERS`.
 
 use bstr::{BStr, BString, ByteSlice};
 
@@ -58,38 +58,83 @@ pub(super) fn parse_count(value: &BStr) -> Option<u64> {
     Some(count.map_or(u64::MAX, |count| if negative { count.wrapping_neg() } else { count }))
 }
 
-/// The pairs of `GIT_CONFIG_PARAMETERS`: `'key'='value'`, or in the old form `'key=value'`. `None`: malformed.
-pub(super) fn split_parameters(text: &BStr) -> Option<Vec<(BString, Option<BString>)>> {
+/// A key's section, lower case; its subsection, as it is; and its name, lower case.
+pub(super) type Key = (BString, Option<BString>, BString);
+
+/// Takes `section.subsection.name` apart. Otherwise what Git says of it.
+pub(super) fn parse_key(key: &BStr) -> Result<Key, String> {
+    if key.is_empty() {
+        return Err("empty config key".into());
+    }
+    let Some(end) = key.rfind_byte(b'.').filter(|end| *end > 0) else {
+        return Err(format!("key does not contain a section: {key}"));
+    };
+    let start = key.find_byte(b'.').unwrap_or(end);
+    let (section, name) = (&key[..start], &key[end + 1..]);
+    if name.is_empty() {
+        return Err(format!("key does not contain variable name: {key}"));
+    }
+    let subsection = (start < end).then(|| key[start + 1..end].as_bstr());
+    let plain = |text: &[u8]| text.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+    // In this order: the first fault is the one that is told.
+    if !plain(section) {
+        return Err(format!("invalid key: {key}"));
+    }
+    if subsection.is_some_and(|subsection| subsection.contains(&b'\n')) {
+        return Err(format!("invalid key (newline): {key}"));
+    }
+    if !plain(name) || !name[0].is_ascii_alphabetic() {
+        return Err(format!("invalid key: {key}"));
+    }
+    Ok((section.to_ascii_lowercase().into(), subsection.map(Into::into), name.to_ascii_lowercase().into()))
+}
+
+/// The pairs of `GIT_CONFIG_PARAMETERS`: `'key'='value'`, or in the old form `'key=value'`. Otherwise what Git says of it.
+pub(super) fn split_parameters(text: &BStr) -> Result<Vec<(BString, Option<BString>)>, String> {
+    let bogus = || "bogus format in GIT_CONFIG_PARAMETERS".to_owned();
     let mut rest: &[u8] = text;
     let mut pairs = Vec::new();
-    loop {
-        rest = rest.trim_start();
-        if rest.is_empty() {
-            return Some(pairs);
-        }
-        let (first, behind) = unquote(rest)?;
+    while !rest.is_empty() {
+        let (first, behind) = unquote(rest).ok_or_else(bogus)?;
         rest = behind;
         let pair = match rest.strip_prefix(b"=") {
             // `'key'=` is a name without value.
-            Some(behind) if behind.first().is_none_or(u8::is_ascii_whitespace) => {
+            Some(behind) if behind.first().is_none_or(is_space) => {
                 rest = behind;
                 (first, None)
             }
             Some(behind) => {
-                let (value, behind) = unquote(behind)?;
+                let (value, behind) = unquote(behind).ok_or_else(bogus)?;
                 rest = behind;
                 (first, Some(value))
             }
-            None => match first.split_once_str("=") {
-                Some((key, value)) => (key.into(), Some(value.into())),
-                None => (first, None),
-            },
+            None => old_form(&first)?,
         };
-        if rest.first().is_some_and(|byte| !byte.is_ascii_whitespace()) {
-            return None;
+        if !rest.first().is_none_or(is_space) {
+            return Err(bogus());
         }
         pairs.push(pair);
+        rest = rest.trim_start_with(|c| u8::try_from(c).is_ok_and(|byte| is_space(&byte)));
     }
+    Ok(pairs)
+}
+
+/// `key=value`, or a key alone.
+fn old_form(text: &[u8]) -> Result<(BString, Option<BString>), String> {
+    let (key, value) = match text.split_once_str("=") {
+        Some((key, value)) => (key, Some(value.into())),
+        None => (text, None),
+    };
+    let key = key.trim_with(|c| u8::try_from(c).is_ok_and(|byte| is_space(&byte)));
+    if key.is_empty() {
+        return Err(format!("bogus config parameter: {}", text.as_bstr()));
+    }
+    Ok((key.into(), value))
+}
+
+/// What Git takes for white space: no form feed.
+fn is_space(byte: &u8) -> bool {
+    b" \t\n\r".contains(byte)
 }
 
 /// One word in the shell's single quotes, where `'\''` and `'\!'` stand for the characters that can't be inside.
