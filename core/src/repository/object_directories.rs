@@ -65,7 +65,8 @@ impl ObjectDirectories {
                 .push(format!("error: {}: ignoring alternate object stores, nesting too deep", directory.display()));
             return;
         }
-        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with(b"#")) {
+        // A carriage return belongs to the path.
+        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && !line.starts_with(b"#")) {
             let entry = unquote(line).unwrap_or_else(|| line.into());
             self.add(&directory.join(OsStr::from_bytes(&entry)), depth);
         }

@@ -54,7 +54,7 @@ pub fn run() -> ExitCode {
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Sync(arguments) => sync::run(&arguments),
-        Command::UploadPack(arguments) => upload_pack::run(&arguments),
+        Command::UploadPack(_) => upload_pack::run(&std::env::args_os().skip(2).collect::<Vec<_>>()),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Vet(arguments) => not_built::run("vet", &arguments),
         Command::Purge(arguments) => not_built::run("purge", &arguments),

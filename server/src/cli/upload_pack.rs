@@ -45,23 +45,25 @@ const FATAL: u8 = 128;
 const WRONG_USAGE: u8 = 129;
 /// A client that has been refused gets this long to read why and to hang up.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+/// Longest line on standard error, in Git too.
+const COMPLAINT_BYTES_MAX: usize = 4_095;
 /// Bytes read at once.
 const INPUT_BYTES: usize = 64 << 10;
 
-/// Runs the command.
-pub fn run(command: &UploadPack) -> ExitCode {
-    let arguments = match Arguments::parse(&command.arguments) {
+/// Runs the command. `words` are all that stand behind its name: of [`UploadPack`], a first `--` is missing.
+pub fn run(words: &[OsString]) -> ExitCode {
+    let arguments = match Arguments::parse(words) {
         Ok(arguments) => arguments,
         Err(Usage::Help(text)) => {
             print!("{text}");
             return ExitCode::from(WRONG_USAGE);
         }
         Err(Usage::Wrong(text)) => {
-            eprint!("{text}");
+            tell(&text);
             return ExitCode::from(WRONG_USAGE);
         }
         Err(Usage::Ambiguous(text)) => {
-            eprint!("{text}");
+            tell(&text);
             print!("{}", arguments::USAGE);
             return ExitCode::from(WRONG_USAGE);
         }
@@ -253,10 +255,26 @@ fn linger() {
     let _ = receiver.recv_timeout(LINGER_TIME_MAX);
 }
 
-/// One line on standard error, in one piece: the client writes to the same terminal.
+/// One line on standard error.
 fn complain(line: &str) {
+    tell(&format!("{}\n", cut(line)));
+}
+
+/// Standard error, in one piece: the client writes to the same terminal.
+fn tell(text: &str) {
     // Nobody is left to tell if that fails.
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+    let _ = io::stderr().write_all(printable(text).as_bytes());
+}
+
+/// As Git says it: what could control a terminal becomes a question mark.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_control() && c != '\t' && c != '\n' { '?' } else { c }).collect()
+}
+
+/// As much of a line as Git says.
+fn cut(line: &str) -> &str {
+    let end = (0..=COMPLAINT_BYTES_MAX.min(line.len())).rev().find(|end| line.is_char_boundary(*end));
+    &line[..end.unwrap_or_default()]
 }
 
 /// The version in which the client wants to be answered.

@@ -4,6 +4,7 @@ use crate::{
     conversation::{Answer, Request},
     dates::{dated, late_below_older},
     stage::{Side, Stage, gits, run},
+    subject::Subject,
 };
 
 /// The answers of both to `request` in `dates.git`: stock Git's, then ours.
@@ -138,6 +139,41 @@ fn a_clone_cut_at_a_merge_is_made_whole_again() {
                     assert_eq!(client(&["-C", &target, "rev-list", "--count", "main"]).text(), "4", "{what}");
                 }
             }
+        }
+    }
+}
+
+/// Difference 18: what a have holds is left out also where its history does not lead to what is sent.
+#[test]
+fn what_a_have_holds_is_left_out_below_a_boundary() {
+    let subject = Subject::new();
+    subject.configure(&[]);
+    let (dir, stage) = (subject.path.to_str().unwrap(), &subject.stage);
+    stage.git(&["-C", dir, "tag", "-a", "-m", "of a tree", "tree", &subject.tree]);
+    let tag = stage.git(&["-C", dir, "rev-parse", "tree"]);
+    let (want, have) = (format!("want {}", subject.main), format!("have {}", subject.parent));
+    let (tree, itself) = (format!("want {tag}"), format!("have {}", subject.main));
+    let shallow = format!("shallow {}", subject.main);
+    for (lines, had, shallow) in [
+        (&[&*want, &have, "deepen 1"][..], &subject.parent, None),
+        (&[&want, &itself, &shallow, "deepen 1", "deepen-relative"], &subject.main, Some(&subject.main)),
+        (&[&tree, &itself], &subject.main, None),
+    ] {
+        let shallow = shallow.into_iter().cloned().collect();
+        let at_client = stage.reachable(&subject.path, std::slice::from_ref(had), &shallow);
+        for thin in [false, true] {
+            let thin_pack: &[&str] = if thin { &["thin-pack"] } else { &[] };
+            let request = [&["command=fetch", "0001", "no-progress"], thin_pack, lines, &["done", "0000"]].concat();
+            let [stock, ours] = Side::BOTH.map(|side| {
+                let mut command = stage.server(side);
+                command.env("GIT_PROTOCOL", "version=2").args(["--stateless-rpc", dir]);
+                let answer = Answer::of(&run(&mut command, &Request::of(&request).0));
+                stage.objects_of_pack(&answer.pack, &subject.path)
+            });
+            assert!(ours.is_subset(&stock), "{request:?}");
+            assert!(stock.difference(&ours).all(|id| at_client.contains(id)), "{request:?}");
+            let same = thin && !lines.contains(&&*tree);
+            assert_eq!(ours.len() == stock.len(), same, "{request:?}: {} of {}", ours.len(), stock.len());
         }
     }
 }

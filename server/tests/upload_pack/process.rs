@@ -1,7 +1,7 @@
 //! What surrounds a conversation: warnings, pipes that close, time that runs out, a repository that changes meanwhile.
 
 use crate::{
-    conversation::{Answer, Request},
+    conversation::{Answer, Request, compare},
     stage::{Outcome, Side, Stage, run},
     subject::Subject,
 };
@@ -61,6 +61,48 @@ fn objects_that_are_repacked_after_the_advertisement_are_found() {
         stage.objects_of_pack(&answer.pack, &path)
     });
     assert_eq!(packs[0], packs[1]);
+}
+
+/// Neither an option that names a directory nor what could control a terminal.
+#[test]
+fn directories_with_odd_names() {
+    let stage = Stage::new();
+    let long = "x".repeat(5_000);
+    for (arguments, words) in [
+        (&["--", "-x.git"][..], "fatal: '-x.git' does not appear to be a git repository\n"),
+        (&["--", "--strict"], "fatal: '--strict' does not appear to be a git repository\n"),
+        (&["--no-strict", "--", "--"], "fatal: '--' does not appear"),
+        (&["nope\x1b[31m\r\x7f\tx"], "fatal: 'nope?[31m??\tx' does not appear"),
+        (&["--nope\x1b[31m", "x"], "error: unknown option `nope?[31m'\n"),
+        (&[&long], "fatal: 'xxx"),
+    ] {
+        let [stock, ours] = Side::BOTH.map(|side| run(stage.server(side).args(arguments), b""));
+        assert_eq!((ours.status, &ours.err), (stock.status, &stock.err), "{arguments:?}");
+        assert_eq!((&ours.out, ours.err.starts_with(words)), (&stock.out, true), "{arguments:?}: {}", ours.err);
+    }
+    let subject = Subject::new();
+    std::fs::write(subject.path.join("packed-refs"), "nonsense\r\n").unwrap();
+    let answer = compare(&subject.stage, &subject.question(0, &["--advertise-refs"], &[]), "a carriage return");
+    assert_eq!(answer.err, "fatal: unexpected line in ./packed-refs: nonsense?\n");
+}
+
+/// A carriage return at the end of a path to other objects belongs to it.
+#[test]
+fn alternates_end_at_line_feeds() {
+    let subject = Subject::new();
+    let dir = subject.path.to_str().unwrap();
+    let borrowed = subject.stage.path("borrowed");
+    std::fs::rename(subject.path.join("objects"), &borrowed).unwrap();
+    std::fs::create_dir_all(subject.path.join("objects/info")).unwrap();
+    for (end, shown) in [("\n", true), ("", true), ("\r\n", false)] {
+        std::fs::write(subject.path.join("objects/info/alternates"), format!("{}{end}", borrowed.display())).unwrap();
+        let [stock, ours] = Side::BOTH.map(|side| {
+            let mut command = subject.stage.server(side);
+            Answer::of(&run(command.args(["--advertise-refs", dir]), b""))
+        });
+        let complaints = |answer: &Answer| answer.err.lines().any(|line| line.contains("/borrowed? does not exist"));
+        assert_eq!([complaints(&stock), complaints(&ours)], [!shown; 2], "{end:?}: {} {}", stock.err, ours.err);
+    }
 }
 
 #[test]

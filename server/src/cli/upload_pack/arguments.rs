@@ -26,6 +26,20 @@ usage: git-upload-pack [--[no-]strict] [--timeout=<n>] [--stateless-rpc]
 
 ";
 
+/// And what `--help-all` tells besides.
+const USAGE_WHOLE: &str = "\
+usage: git-upload-pack [--[no-]strict] [--timeout=<n>] [--stateless-rpc]
+                       [--advertise-refs] <directory>
+
+    --[no-]stateless-rpc  quit after a single request/response exchange
+    --[no-]http-backend-info-refs
+                          serve up the info/refs for git-http-backend
+    --[no-]advertise-refs alias of --http-backend-info-refs
+    --[no-]strict         do not try <directory>/.git/ if <directory> is no Git directory
+    --[no-]timeout <n>    interrupt transfer after <n> seconds of inactivity
+
+";
+
 /// What was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Arguments {
@@ -75,19 +89,26 @@ impl Arguments {
                 continue;
             };
             let Some(long) = option.strip_prefix(b"-") else {
-                if option[0] == b'h' && arguments.len() == 1 {
+                if is_long_with_one_dash(option) {
+                    let option = String::from_utf8_lossy(option);
+                    return Err(Usage::Wrong(format!("error: did you mean `--{option}` (with two dashes)?\n")));
+                }
+                if option[0] == b'h' {
                     return Err(Usage::Help(USAGE.into()));
                 }
                 let switch = String::from_utf8_lossy(option).chars().next().unwrap_or_default();
                 return Err(Usage::Wrong(format!("error: unknown switch `{switch}'\n{USAGE}")));
             };
-            if long.is_empty() {
+            if long.is_empty() || long == b"end-of-options" {
                 directories.extend(rest.by_ref().map(PathBuf::from));
                 break;
             }
             let long = String::from_utf8_lossy(long);
-            if long == "help" || long == "help-all" {
+            if long == "help" {
                 return Err(Usage::Help(USAGE.into()));
+            }
+            if long == "help-all" {
+                return Err(Usage::Help(USAGE_WHOLE.into()));
             }
             let (name, value) = long.split_once('=').map_or((&*long, None), |(name, value)| (name, Some(value)));
             let (full, flag, on) = match find(name) {
@@ -125,6 +146,12 @@ impl Arguments {
             Err(_) => Err(Usage::Wrong(USAGE_WITH_ALIAS.into())),
         }
     }
+}
+
+/// Whether `option`, which stands behind one dash, was meant for behind two.
+fn is_long_with_one_dash(option: &[u8]) -> bool {
+    option.len() >= 3
+        && (option.starts_with(b"no-") || FLAGS.iter().any(|(name, _)| name.as_bytes().starts_with(option)))
 }
 
 enum Found {
@@ -179,6 +206,7 @@ mod tests {
             (&["--timeout=5", "--no-timeout", "x"], plain.clone()),
             (&["--timeout=0", "x"], plain.clone()),
             (&["--", "--strict"], Arguments { directory: "--strict".into(), ..plain.clone() }),
+            (&["--end-of-options", "--"], Arguments { directory: "--".into(), ..plain.clone() }),
         ] {
             assert_eq!(parse(arguments), Ok(expected), "{arguments:?}");
         }
@@ -192,6 +220,14 @@ mod tests {
             &["--nonsense", "x"],
             &["-x", "y"],
             &["-h"],
+            &["-hx", "y"],
+            &["x", "-h"],
+            &["--help-all"],
+            &["x", "--help-all", "--nonsense"],
+            &["--no-help-all"],
+            &["-strict", "x"],
+            &["-st", "x"],
+            &["-no-strict", "x"],
             &["--st", "x"],
             &["--timeout=x", "y"],
             &["--timeout=1k", "y"],

@@ -4,6 +4,7 @@ use super::{
     Opened, complain,
     deadline::Deadline,
     output::{Output, WriteError},
+    printable, tell,
 };
 use crate::lost_pages;
 use heliostat_core::{
@@ -130,7 +131,7 @@ fn make_from(objects: &Database, query: &Query, encoding: Encoding, opened: &Ope
 
 /// Tells the peer on band 2 what is wrong, as `git pack-objects` would, and makes the fault that ends the conversation.
 fn failed(order: &PackOrder, output: &mut Output, words: &str) -> Result<Fault, WriteError> {
-    say(order, output, &format!("fatal: {words}\n"))?;
+    say(order, output, &format!("fatal: {}\n", printable(words)))?;
     output.flush()?;
     complain("error: git upload-pack: git-pack-objects died with error.");
     Ok(Fault::ours(ABORTED, format!("git upload-pack: {ABORTED}")))
@@ -140,7 +141,7 @@ fn failed(order: &PackOrder, output: &mut Output, words: &str) -> Result<Fault, 
 fn say(order: &PackOrder, output: &mut Output, text: &str) -> Result<(), WriteError> {
     let payload_max = match order.framing {
         Framing::Bare => {
-            eprint!("{text}");
+            tell(text);
             return Ok(());
         }
         Framing::SideBand => SIDE_BAND_PAYLOAD_MAX,
