@@ -156,3 +156,42 @@ fn words_of_http() {
     }
     server.lives_on();
 }
+
+/// `docs/protocol.md`, "Over HTTP": `miss` for what needs no object, nothing where objects are looked at and no pack is sent.
+#[test]
+fn answers_say_whether_they_were_made_for_the_request() {
+    let server = Server::start();
+    let info = "/team/app.git/info/refs?service=git-upload-pack";
+    let advertisement = server.exchange(format!("GET {info} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+    let tip = advertisement.split_once(" HEAD\0").map(|(before, _)| &before[before.len() - 40..]).expect("a tip");
+    let cache_of = |text: &str| {
+        assert_eq!(status(text), 200, "{text}");
+        text.lines().find_map(|line| Some(line.strip_prefix("Heliostat-Cache: ")?.to_owned()))
+    };
+    assert_eq!(cache_of(&advertisement).as_deref(), Some("miss"));
+    let packets = |lines: &[&str]| -> Vec<u8> {
+        let packet = |line: &&str| match *line {
+            "0000" | "0001" => (*line).to_owned(),
+            line => format!("{:04x}{line}\n", line.len() + 5),
+        };
+        lines.iter().map(packet).collect::<String>().into_bytes()
+    };
+    let (want, have, oid) = (format!("want {tip}"), format!("have {}", "1".repeat(40)), format!("oid {tip}"));
+    let absent = format!("want {}", "1".repeat(40));
+    for (what, version, request, cache) in [
+        ("ls-refs", 2, LS_REFS.to_vec(), Some("miss")),
+        ("nothing", 2, Vec::new(), Some("miss")),
+        ("nothing in version 0", 0, Vec::new(), Some("miss")),
+        ("a pack", 2, packets(&["command=fetch", "0001", &want, "done", "0000"]), Some("miss")),
+        ("a round", 2, packets(&["command=fetch", "0001", &want, &have, "0000"]), None),
+        ("sizes", 2, packets(&["command=object-info", "0001", "size", &oid, "0000"]), None),
+        ("a refusal", 2, packets(&["command=fetch", "0001", &absent, "done", "0000"]), None),
+    ] {
+        let mut message = post(&format!("Content-Length: {}\r\nConnection: close\r\n", request.len()), &request);
+        if version == 0 {
+            message = String::from_utf8(message).unwrap().replace("Git-Protocol: version=2\r\n", "").into_bytes();
+        }
+        assert_eq!(cache_of(&server.exchange(message)).as_deref(), cache, "{what}");
+    }
+    server.lives_on();
+}

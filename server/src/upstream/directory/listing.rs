@@ -216,7 +216,9 @@ mod tests {
         for path in ["a.git", "team/b.git", "team/deep/er/c", "a.git/inside.git", "work/.git", "-dash.git"] {
             repository(&root.join(path));
         }
-        repository(&root.join(std::ffi::OsStr::from_bytes(b"\xff.git")));
+        for unnameable in [&b"\xff.git"[..], b"~user.git", b"back\\slash.git", "none\u{200b}.git".as_bytes()] {
+            repository(&root.join(std::ffi::OsStr::from_bytes(unnameable)));
+        }
         repository(&outside.path().join("secret.git"));
         symlink(outside.path().join("secret.git"), root.join("leak.git")).unwrap();
         symlink(outside.path(), root.join("outside")).unwrap();
@@ -233,7 +235,7 @@ mod tests {
         // Not the one inside of a repository, nor the one behind the links.
         let counts = [Reason::Unnameable, Reason::RepositoryOutside, Reason::LinkedFolder, Reason::TooDeep]
             .map(|reason| listing.passed_over.count(reason));
-        assert_eq!((counts, listing.passed_over.count(Reason::Unreadable)), ([2, 1, 2, 1], 0));
+        assert_eq!((counts, listing.passed_over.count(Reason::Unreadable)), ([5, 1, 2, 1], 0));
         for (path, directory) in &listing.repositories {
             assert_eq!(Listing::look_up(&root, path).unwrap().as_ref(), Some(directory));
         }

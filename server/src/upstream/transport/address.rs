@@ -123,6 +123,7 @@ mod tests {
             ("http://127.0.0.1:8081/git", "http://127.0.0.1:8081/git", "127.0.0.1:8081"),
             ("https://[::1]:8443", "https://[::1]:8443", "[::1]:8443"),
             ("https://[::1]/x", "https://[::1]/x", "[::1]"),
+            ("https://h/~user/", "https://h/~user", "h"),
         ];
         for (url, shown, authority) in good {
             let base = BaseUrl::parse(url).unwrap();
