@@ -3,6 +3,8 @@
 //!
 //! An entry may do anything but panic, hang or grow; where something can be asserted about the result, it is.
 
+mod allocations;
+
 use heliostat::{
     config::{Config, Overrides},
     http::{
@@ -16,6 +18,7 @@ use heliostat::{
 use heliostat_core::{
     RepositoryPath,
     graph::{Filter, Graph},
+    limits::INGEST_THREADS_MAX,
     objects::Database,
     pack::{self, Emitter, Spool},
     protocol::{Event, Phase, Policy, Session, Version, View},
@@ -84,15 +87,32 @@ pub fn http_head_and_body(data: &[u8]) {
 }
 
 /// Packs from an upstream: as they are, and as entries (the first byte says how many) under a right checksum. Whatever
-/// becomes of them, nothing is left behind. (That little memory is used is libFuzzer's to see: `run-short` sets its bound.)
+/// becomes of them, nothing is left behind, and no more memory is used than the limits say.
 pub fn pack_ingest(data: &[u8]) {
-    const LIMITS: IngestLimits = IngestLimits {
-        pack_bytes: 1 << 20,
-        objects: 1_000,
-        object_bytes: 1 << 20,
-        inflated_bytes: 16 << 20,
-        delta_depth: 50,
-    };
+    let taken = allocations::peak_of(|| ingest(data));
+    assert!(taken <= ingest_bytes_max(), "{taken} bytes of memory for a pack, {} are allowed", ingest_bytes_max());
+}
+
+const LIMITS: IngestLimits = IngestLimits {
+    pack_bytes: 1 << 20,
+    objects: 1_000,
+    object_bytes: 256 << 10,
+    inflated_bytes: 16 << 20,
+    delta_depth: 50,
+};
+
+/// What `store/index` promises: one entry's compressed bytes; for each thread an object, its delta, its base, and one that
+/// waits for its own turn as a base; and something for each object. Besides, the buffers of files, threads and inflaters.
+/// Far less than all that may be inflated.
+const fn ingest_bytes_max() -> usize {
+    const BUFFERS: usize = 1 << 20;
+    const OBJECT: usize = LIMITS.object_bytes as usize;
+    const BYTES: usize = (2 + 4 * INGEST_THREADS_MAX) * OBJECT + 500 * LIMITS.objects as usize + BUFFERS;
+    const { assert!(BYTES < LIMITS.inflated_bytes as usize / 2) };
+    BYTES
+}
+
+fn ingest(data: &[u8]) {
     static DIRECTORY: LazyLock<tempfile::TempDir> =
         LazyLock::new(|| tempfile::tempdir().expect("a temporary directory"));
     let directory = DIRECTORY.path();

@@ -29,6 +29,7 @@ const SUBPROCESS: &[Exception] =
 const UNSAFE: &[Exception] = &[
     ("server/src/shard/listener.rs", "sockets change owners by number: glommio offers no other way"),
     ("server/src/main.rs", "an option of the allocator, which has no other door"),
+    ("fuzz/allocations.rs", "an allocator that counts"),
     ("server/src/lost_pages.rs", "a signal handler, and the page that it puts under a fault"),
 ];
 
