@@ -1,7 +1,8 @@
 //! Where the admin port has done what a shard must not do: read files, look at every repository. One thread, and a bounded
 //! number of requests that may wait for it or still be sending what it wrote.
 
-use crate::shard::task::words;
+use crate::{shard::task::words, sync::Repositories};
+use arc_swap::ArcSwapOption;
 use futures_channel::oneshot;
 use heliostat_core::limits::ADMIN_READERS_MAX;
 use std::{
@@ -20,6 +21,7 @@ type Job = Box<dyn FnOnce() + Send>;
 pub struct Desk {
     jobs: flume::Sender<Job>,
     taken: Arc<AtomicUsize>,
+    listing: ArcSwapOption<Repositories>,
 }
 
 /// A place at the desk, to be held until the answer has been sent.
@@ -40,7 +42,19 @@ impl Desk {
                 }
             }
         })?;
-        Ok(Self { jobs, taken: Arc::default() })
+        Ok(Self { jobs, taken: Arc::default(), listing: ArcSwapOption::empty() })
+    }
+
+    /// What the upstream listed when somebody asked last.
+    pub fn listing(&self) -> Option<Arc<Repositories>> {
+        self.listing.load_full()
+    }
+
+    /// Keeps what it lists now, until somebody asks again.
+    pub fn remember(&self, listed: Repositories) -> Arc<Repositories> {
+        let listed = Arc::new(listed);
+        self.listing.store(Some(listed.clone()));
+        listed
     }
 
     /// A place, if there is one.

@@ -8,6 +8,8 @@ pub mod census;
 pub mod cross_site;
 pub mod desk;
 mod metrics;
+mod page;
+mod repositories;
 pub mod status;
 pub mod sync;
 mod token;
@@ -47,10 +49,10 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> io::Result<()> {
             }
             Response::method_not_allowed("POST")
         }
-        (route @ (Route::Node | Route::Repositories | Route::Syncs), None) => {
+        (route @ (Route::Node | Route::Repositories | Route::Repository(_) | Route::Syncs), None) => {
             exchange.record.operation = "admin";
             if reading {
-                return Box::pin(api::answer(exchange, &route)).await;
+                return Box::pin(api::answer(exchange, route)).await;
             }
             Response::method_not_allowed("GET, HEAD")
         }

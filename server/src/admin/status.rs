@@ -25,11 +25,12 @@ pub fn response(node: &Node) -> Response {
 }
 
 /// How many repositories there are. One that is on its way for the first time is none yet.
-fn published(mirrors: &Mirrors) -> usize {
+pub fn published(mirrors: &Mirrors) -> usize {
     mirrors.store.all().iter().filter(|mirror| mirror.has_been_published()).count()
 }
 
-fn state(node: &Node) -> (u16, &'static str) {
+/// The status and the word.
+pub fn state(node: &Node) -> (u16, &'static str) {
     match (node.stage.get(), node.mirrors()) {
         (State::Draining | State::Over, _) => (503, "DRAINING"),
         // The upstream's list must have been read, or a repository of it could be taken for one that does not exist.

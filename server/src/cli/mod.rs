@@ -1,10 +1,12 @@
 //! The command line: one file a subcommand.
 
+mod beside;
 mod check_config;
 mod demo;
 mod not_built;
 mod serve;
 mod settings;
+mod status;
 mod sync;
 mod upload_pack;
 
@@ -32,14 +34,13 @@ enum Command {
     CheckConfig(check_config::CheckConfig),
     Serve(Box<serve::Serve>),
     Sync(Box<sync::Sync>),
+    Status(status::Status),
     UploadPack(upload_pack::UploadPack),
     Demo(demo::Demo),
     #[command(hide = true)]
     Vet(not_built::NotBuilt),
     #[command(hide = true)]
     Purge(not_built::NotBuilt),
-    #[command(hide = true)]
-    Status(not_built::NotBuilt),
     #[command(hide = true)]
     Farm(not_built::NotBuilt),
 }
@@ -54,11 +55,11 @@ pub fn run() -> ExitCode {
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Sync(arguments) => sync::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::UploadPack(_) => upload_pack::run(&std::env::args_os().skip(2).collect::<Vec<_>>()),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Vet(arguments) => not_built::run("vet", &arguments),
         Command::Purge(arguments) => not_built::run("purge", &arguments),
-        Command::Status(arguments) => not_built::run("status", &arguments),
         Command::Farm(arguments) => not_built::run("farm", &arguments),
     }
 }

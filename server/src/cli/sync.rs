@@ -3,11 +3,14 @@
 //! Exit codes: 0 all are current; 1 some are not, each named on standard error; 2 mistakes in the configuration or in how
 //! the command was called.
 
-mod node;
-mod place;
-mod progress;
+pub(super) mod progress;
 
-use super::{complain, say, settings::Settings, usage};
+use super::{
+    beside::{self, Client, Identity, Outcome, Place},
+    complain, say,
+    settings::Settings,
+    usage,
+};
 use crate::{
     config::{Beside, Config, Overrides},
     sync::{Confirmed, Seed, Syncs, seed},
@@ -18,8 +21,6 @@ use heliostat_core::{
     RepositoryPath,
     store::{Snapshot, Store},
 };
-use node::{Client, Identity};
-use place::{Place, Refusal};
 use progress::{Display, Step};
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
@@ -42,9 +43,6 @@ pub struct Sync {
     settings: Settings,
 }
 
-/// What came of one repository: words for success, or for what went wrong.
-type Outcome = Result<String, String>;
-
 /// Runs to the end.
 pub fn run(arguments: &Sync) -> ExitCode {
     let asked = match configuration(arguments) {
@@ -61,17 +59,17 @@ pub fn run(arguments: &Sync) -> ExitCode {
         },
         (Some(_), _) => return usage(&["--from seeds one repository: name it".into()]),
     };
-    match Place::find(&asked) {
-        Ok(Place::Beside(client, identity)) => beside_a_node(arguments, &client, &identity),
-        Ok(Place::Alone(config, store)) => match seed {
-            Some((path, seed)) => conclude([(path.clone(), seeded(&config, &store, path, seed, &context))]),
-            None => alone(arguments, &config, store),
+    let (config, store) = match Place::find(&asked, true) {
+        Ok(Place::Beside(client, identity)) => return beside_a_node(arguments, &client, &identity),
+        Ok(Place::Alone(store)) => match asked.config {
+            Ok(config) => (Arc::new(config), Arc::new(store)),
+            Err(missing) => return usage(&super::settings::in_words(&missing)),
         },
-        Err(Refusal::Usage(words)) => usage(&words),
-        Err(Refusal::Failed(words)) => {
-            complain(format_args!("heliostat: {words}"));
-            ExitCode::FAILURE
-        }
+        Err(refusal) => return beside::refused(refusal),
+    };
+    match seed {
+        Some((path, seed)) => conclude([(path.clone(), seeded(&config, &store, path, seed, &context))]),
+        None => alone(arguments, &config, store),
     }
 }
 
@@ -183,7 +181,7 @@ fn beside_a_node(arguments: &Sync, client: &Client, identity: &Identity) -> Exit
         }
     });
     let (paths, unlisted) = match arguments.repositories.as_slice() {
-        [] => match client.repositories() {
+        [] => match client.listed() {
             Ok(found) => found,
             Err(words) => {
                 display.end();

@@ -42,6 +42,8 @@ pub enum Route {
     Node,
     /// Admin port: `GET /api/v1/repositories`.
     Repositories,
+    /// Admin port: `GET /api/v1/repositories/{path}`.
+    Repository(RepositoryPath),
     /// Admin port: `GET /api/v1/syncs`.
     Syncs,
     /// Nothing that exists here.
@@ -107,11 +109,13 @@ pub fn admin_route(target: &str) -> Route {
         "/api/v1/syncs" => return Route::Syncs,
         _ => {}
     }
-    path.strip_prefix("/api/v1/repositories/")
-        .and_then(|rest| rest.strip_suffix("/sync"))
-        .and_then(percent_decode)
-        .and_then(|path| RepositoryPath::new(&path).ok())
-        .map_or(Route::Unknown, Route::Sync)
+    let Some(rest) = path.strip_prefix("/api/v1/repositories/") else { return Route::Unknown };
+    let below = |suffix: &str| rest.strip_suffix(suffix).and_then(repo_path);
+    // One that is itself called `team/sync` is had as `team/sync.git`.
+    if let Some(path) = below("/sync") {
+        return Route::Sync(path);
+    }
+    repo_path(rest).map_or(Route::Unknown, Route::Repository)
 }
 
 /// A repository path as it stands in a request target, without its leading slash: decoded once and checked.
@@ -275,10 +279,12 @@ mod tests {
         assert_eq!(admin_route("/api/v1/repositories"), Route::Repositories);
         assert_eq!(admin_route("/api/v1/syncs"), Route::Syncs);
         assert_eq!(admin_route("/api/v1/repositories/team/a%20b.git/sync"), Route::Sync(path("team/a b.git")));
+        assert_eq!(admin_route("/api/v1/repositories/a"), Route::Repository(path("a")));
         for unknown in [
             "/api/v1/repositories//sync",
             "/api/v1/repositories/../sync",
-            "/api/v1/repositories/a",
+            "/api/v1/repositories/",
+            "/api/v1/repositories/..",
             "/a/git-upload-pack",
         ] {
             assert_eq!(admin_route(unknown), Route::Unknown, "{unknown}");

@@ -81,7 +81,13 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> io::Result<()> {
                 Response::method_not_allowed("GET, HEAD")
             }
         }
-        Route::Metrics | Route::Sync(_) | Route::Node | Route::Repositories | Route::Syncs | Route::Unknown => {
+        Route::Metrics
+        | Route::Sync(_)
+        | Route::Node
+        | Route::Repositories
+        | Route::Repository(_)
+        | Route::Syncs
+        | Route::Unknown => {
             exchange.record.operation = "none";
             Response::not_found()
         }

@@ -26,6 +26,7 @@ macro_rules! each_client {
 
 mod admin;
 mod adversarial;
+mod api;
 mod balancers;
 mod beside;
 mod churn;

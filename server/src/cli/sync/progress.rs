@@ -20,32 +20,32 @@ const LINES_MAX: usize = 16;
 
 /// Where one sync stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Step {
+pub(in crate::cli) struct Step {
     /// Of what: a repository, as a rule.
-    pub(super) name: String,
-    pub(super) phase: String,
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) phase: String,
     /// Objects dealt with in this phase, and of how many.
-    pub(super) objects: Option<(u64, u64)>,
+    pub(in crate::cli) objects: Option<(u64, u64)>,
     /// Bytes that have come from the upstream.
-    pub(super) bytes: u64,
+    pub(in crate::cli) bytes: u64,
     /// The upstream's last words.
-    pub(super) said: String,
+    pub(in crate::cli) said: String,
 }
 
 /// The lines, drawn by a thread of their own until [`Display::end`].
-pub(super) struct Display {
+pub(in crate::cli) struct Display {
     stop: Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl Display {
     /// Shows what `activities` gives.
-    pub(super) fn start(activities: impl Fn() -> Vec<Activity> + Send + 'static) -> Self {
+    pub(in crate::cli) fn start(activities: impl Fn() -> Vec<Activity> + Send + 'static) -> Self {
         Self::draw(move || activities().iter().map(Step::of).collect())
     }
 
     /// Shows that somebody else, `whom`, works, for how long, and the `steps` that they tell of.
-    pub(super) fn waiting(whom: String, steps: impl Fn() -> Vec<Step> + Send + 'static) -> Self {
+    pub(in crate::cli) fn waiting(whom: String, steps: impl Fn() -> Vec<Step> + Send + 'static) -> Self {
         let began = Instant::now();
         Self::draw(move || {
             let phase = format!("at work for {} s", began.elapsed().as_secs());
@@ -75,7 +75,7 @@ impl Display {
     }
 
     /// Clears the lines.
-    pub(super) fn end(self) {
+    pub(in crate::cli) fn end(self) {
         drop(self.stop);
         let _ = self.thread.join();
     }
@@ -105,7 +105,7 @@ impl Step {
         text
     }
 
-    fn line(&self) -> String {
+    pub(in crate::cli) fn line(&self) -> String {
         let objects =
             self.objects.map(|(done, total)| format!(" {} of {} objects", HumanCount(done), HumanCount(total)));
         let Self { name, phase, .. } = self;

@@ -1,28 +1,28 @@
-//! Where the work of `heliostat sync` is done: by a node that runs, or here.
+//! Where the work of a command is done: by a node that runs, or here.
 //!
 //! Who names no data directory means the node that answers at the admin address, whatever is configured here. Who names
 //! one means that: a node answers for it only if it is the process that holds it, which the lock file tells (see
 //! [`crate::holder`]).
 
-use super::node::{Client, Identity, Unidentified};
+use super::client::{Client, Identity, Unidentified};
 use crate::{
     cli::settings::in_words,
-    config::{Beside, Config},
+    config::Beside,
     holder::{Holder, Kind, canonical},
 };
 use heliostat_core::store::{DataDirectory, Store, StoreError};
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 /// Who does the work.
-pub(super) enum Place {
+pub enum Place {
     /// The node that the client reaches.
     Beside(Client, Identity),
     /// This process.
-    Alone(Arc<Config>, Arc<Store>),
+    Alone(Store),
 }
 
 /// Why nobody does.
-pub(super) enum Refusal {
+pub enum Refusal {
     /// The call is mistaken.
     Usage(Vec<String>),
     /// It can't be done now.
@@ -30,8 +30,9 @@ pub(super) enum Refusal {
 }
 
 impl Place {
-    /// Finds it.
-    pub(super) fn find(asked: &Beside) -> Result<Self, Refusal> {
+    /// Finds it. What asks the upstream where no node runs needs the whole configuration; what does not, a data directory
+    /// that is there.
+    pub fn find(asked: &Beside, asks_upstream: bool) -> Result<Self, Refusal> {
         let (data, client) = (&asked.node.data, Client::new(&asked.admin));
         let answer = client.identify();
         let other = match answer {
@@ -49,14 +50,7 @@ impl Place {
             error => Refusal::Failed(format!("the data directory {}: {error}", data.display())),
         };
         match &asked.config {
-            Ok(config) => {
-                let directory = DataDirectory::lock(data).map_err(in_use)?;
-                let signed = Holder::this(Kind::Sync).sign(&directory).map_err(StoreError::from);
-                signed.map_err(in_use)?;
-                let store = Store::load(directory, config.store.retention()).map_err(in_use)?;
-                Ok(Self::Alone(Arc::new(config.clone()), Arc::new(store)))
-            }
-            Err(missing) => {
+            Err(missing) if asks_upstream => {
                 if data.join("lock").exists() {
                     DataDirectory::lock(data).map_err(in_use)?;
                 }
@@ -67,6 +61,22 @@ impl Place {
                     Err(error) => words.push(format!("no node answers at {}: {error}", client.address())),
                 }
                 Err(Refusal::Usage(words))
+            }
+            _ if !asks_upstream && !data.join("lock").exists() => {
+                let what = match &other {
+                    Ok(identity) => elsewhere(&client, identity, data),
+                    Err(Unidentified::Token) => Unidentified::Token.to_string(),
+                    Err(error) => format!("no node answers at {}: {error}", client.address()),
+                };
+                let data = canonical(data);
+                Err(Refusal::Failed(format!("{what}; and {} is no data directory", data.display())))
+            }
+            config => {
+                let retention = config.as_ref().map(|config| config.store.retention()).unwrap_or_default();
+                let directory = DataDirectory::lock(data).map_err(in_use)?;
+                let signed = Holder::this(Kind::Sync).sign(&directory).map_err(StoreError::from);
+                signed.map_err(in_use)?;
+                Store::load(directory, retention).map(Self::Alone).map_err(in_use)
             }
         }
     }

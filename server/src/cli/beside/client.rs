@@ -1,7 +1,7 @@
 //! The running node's admin API, from its client's side: one request, one JSON answer.
 
-use super::{Outcome, progress::Step};
-use crate::{config::Admin, upstream::transport::Head};
+use super::Outcome;
+use crate::{cli::sync::progress::Step, config::Admin, upstream::transport::Head};
 use heliostat_core::RepositoryPath;
 use serde_json::Value;
 use std::{
@@ -16,31 +16,44 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3700);
 /// What needs no upstream is answered at once, if it is a node that listens there.
 const WORD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes of an answer: a list of a few hundred thousand repositories.
+/// Bytes of an answer: a page of repositories with long paths.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// Repositories that are asked for at once.
+const PAGE: usize = 1_000;
 /// What a caller hears who has no token, or a wrong one.
 const TOKEN_WANTED: &str = "the node wants its admin token: give the node's configuration with --config";
 
 /// Where a node is asked.
 #[derive(Clone)]
-pub(super) struct Client {
+pub struct Client {
     address: SocketAddr,
     token: Option<String>,
 }
 
 /// What a node tells of itself.
 #[derive(Debug)]
-pub(super) struct Identity {
+pub struct Identity {
     /// This run of it.
-    pub(super) instance: String,
+    pub instance: String,
     /// Its data directory, as it sees it.
-    pub(super) data: String,
+    pub data: String,
     /// Its upstream.
-    pub(super) upstream: String,
+    pub upstream: String,
+    /// Everything that it told.
+    pub document: Value,
+}
+
+/// One repository, as the node tells of it.
+#[derive(Debug)]
+pub struct Row {
+    /// Its path.
+    pub path: RepositoryPath,
+    /// Everything that was told.
+    pub document: Value,
 }
 
 /// Why no node has told who it is.
-pub(super) enum Unidentified {
+pub enum Unidentified {
     /// It wants a token.
     Token,
     /// Nothing answers, or something that is no node.
@@ -48,21 +61,21 @@ pub(super) enum Unidentified {
 }
 
 impl Client {
-    pub(super) fn new(admin: &Admin) -> Self {
+    pub fn new(admin: &Admin) -> Self {
         Self { address: admin.listen, token: admin.token.clone() }
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Who listens at the address.
-    pub(super) fn identify(&self) -> Result<Identity, Unidentified> {
+    pub fn identify(&self) -> Result<Identity, Unidentified> {
         let (status, body) = self.request("GET", "/api/v1/node", WORD_TIMEOUT).map_err(Unidentified::Absent)?;
         let document: Value = serde_json::from_slice(&body).unwrap_or_default();
         let text = |name: &str| document.get(name).and_then(Value::as_str).map(str::to_owned);
         match (status, text("instance"), text("data"), text("upstream")) {
-            (200, Some(instance), Some(data), Some(upstream)) => Ok(Identity { instance, data, upstream }),
+            (200, Some(instance), Some(data), Some(upstream)) => Ok(Identity { instance, data, upstream, document }),
             // Anybody may answer 401; these are a node's words.
             (401, ..) if body.starts_with(b"the admin token is needed") => Err(Unidentified::Token),
             _ => {
@@ -71,27 +84,53 @@ impl Client {
         }
     }
 
-    /// What there is to mirror, and why that may not be all.
-    pub(super) fn repositories(&self) -> Result<(Vec<RepositoryPath>, Option<String>), String> {
-        let (status, body) =
-            self.request("GET", "/api/v1/repositories", ANSWER_TIMEOUT).map_err(|e| self.silent(&e))?;
-        let document: Value = serde_json::from_slice(&body).unwrap_or_default();
-        match (status, document.get("repositories").and_then(Value::as_array)) {
-            (200, Some(paths)) => {
-                let paths = paths.iter().filter_map(|path| path.as_str()?.parse().ok()).collect();
-                let error = document.get("error").and_then(Value::as_str).map(str::to_owned);
-                Ok((paths, error))
+    /// What there is to mirror, what the upstream lists too, and why that may not be all.
+    pub fn listed(&self) -> Result<(Vec<RepositoryPath>, Option<String>), String> {
+        let mut paths = Vec::new();
+        let error = self.pages("listed&", &mut |row| paths.push(row.path))?;
+        Ok((paths, error))
+    }
+
+    /// What is mirrored here, one after another.
+    pub fn repositories(&self, each: &mut dyn FnMut(Row)) -> Result<(), String> {
+        self.pages("", each).map(drop)
+    }
+
+    fn pages(&self, query: &str, each: &mut dyn FnMut(Row)) -> Result<Option<String>, String> {
+        let (mut after, mut error) = (None::<RepositoryPath>, None);
+        loop {
+            let behind = after.iter().map(|path| format!("&after={}", path.to_url_path())).collect::<String>();
+            let target = format!("/api/v1/repositories?{query}limit={PAGE}{behind}");
+            let (status, body) = self.request("GET", &target, ANSWER_TIMEOUT).map_err(|error| self.silent(&error))?;
+            let document: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let text = |name: &str| document.get(name).and_then(Value::as_str);
+            let Some(rows) = document.get("repositories").and_then(Value::as_array).filter(|_| status == 200) else {
+                return Err(match status {
+                    401 => TOKEN_WANTED.into(),
+                    _ => format!(
+                        "the node at {} does not say which repositories there are: status {status} {}",
+                        self.address,
+                        String::from_utf8_lossy(&body).trim_end()
+                    ),
+                });
+            };
+            for row in rows {
+                if let Some(path) = row.get("repository").and_then(Value::as_str).and_then(|path| path.parse().ok()) {
+                    each(Row { path, document: row.clone() });
+                }
             }
-            _ => Err(format!(
-                "the node at {} does not say which repositories there are: status {status} {}",
-                self.address,
-                String::from_utf8_lossy(&body).trim_end()
-            )),
+            error = error.or_else(|| text("error").map(str::to_owned));
+            let next = text("next").and_then(|path| path.parse::<RepositoryPath>().ok());
+            // A page that leads nowhere is the last one.
+            match next.filter(|next| after.as_ref().is_none_or(|after| next > after)) {
+                Some(next) => after = Some(next),
+                None => return Ok(error),
+            }
         }
     }
 
     /// What the node is doing; nothing, if it does not say.
-    pub(super) fn steps(&self) -> Vec<Step> {
+    pub fn steps(&self) -> Vec<Step> {
         let Ok((200, body)) = self.request("GET", "/api/v1/syncs", WORD_TIMEOUT) else { return Vec::new() };
         let document: Value = serde_json::from_slice(&body).unwrap_or_default();
         let steps = document.get("syncs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -109,7 +148,7 @@ impl Client {
     }
 
     /// Asks the node to sync `path`, and waits for the end.
-    pub(super) fn sync(&self, path: &RepositoryPath) -> Outcome {
+    pub fn sync(&self, path: &RepositoryPath) -> Outcome {
         let target = format!("/api/v1/repositories/{}/sync", path.to_url_path());
         let (status, body) = self.request("POST", &target, ANSWER_TIMEOUT).map_err(|error| self.silent(&error))?;
         let document: Value = serde_json::from_slice(&body).unwrap_or_default();
