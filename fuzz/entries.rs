@@ -6,7 +6,8 @@
 mod allocations;
 
 use heliostat::{
-    config::{Config, Overrides},
+    admin::webhook::body,
+    config::{Config, Overrides, Upstream},
     http::{
         body::Body,
         client::Trusted,
@@ -49,6 +50,7 @@ pub const ENTRIES: &[Entry] = &[
     ("upstream_advertisement", upstream_advertisement),
     ("v0_request", v0_request),
     ("v2_request", v2_request),
+    ("webhook_body", webhook_body),
 ];
 
 /// The configuration file.
@@ -56,6 +58,16 @@ pub fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Err(mistakes) = Config::load(text, &Overrides::default()) {
         assert!(!mistakes.is_empty(), "refused without a reason");
+    }
+}
+
+/// Bodies of webhooks, at an upstream with a path of its own. Each name is a path that leads nowhere else.
+pub fn webhook_body(data: &[u8]) {
+    let upstream = Upstream::Git { url: "https://git.example.com/scm".into(), ca: None };
+    if let Ok(names) = body::names(data) {
+        for path in names.paths(&upstream) {
+            assert!(!path.as_str().split('/').any(|part| part == ".."), "{path}");
+        }
     }
 }
 

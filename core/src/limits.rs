@@ -121,6 +121,14 @@ pub const DESCRIPTORS_RESERVED: u64 = 512;
 /// Requests on the admin port that look at every repository or read files, waiting or being answered. More: 503 with
 /// Retry-After.
 pub const ADMIN_READERS_MAX: usize = 16;
+/// Bytes of a webhook's body. A push of 2,048 commits, the most that GitHub tells of, has about 3 MB; nothing in it is needed
+/// but the repository's name. Larger: 413, and the interval finds what moved.
+pub const WEBHOOK_BYTES_MAX: usize = 4 << 20;
+/// Webhooks a second that lead to a question, in the long run, and at once. More: 429; hosts send them again, or the interval
+/// finds what moved.
+pub const WEBHOOKS_PER_SECOND: u32 = 50;
+/// See [`WEBHOOKS_PER_SECOND`].
+pub const WEBHOOKS_BURST: u32 = 500;
 /// Plans of one repository at work at once: more would only take the workers from other repositories.
 pub const PLANS_RUNNING_PER_REPOSITORY_MAX: usize = 4;
 /// Plans of one repository that wait for a worker. More: 503 with Retry-After.

@@ -4,15 +4,19 @@
 use crate::{shard::task::words, sync::Repositories};
 use arc_swap::ArcSwapOption;
 use futures_channel::oneshot;
-use heliostat_core::limits::ADMIN_READERS_MAX;
+use heliostat_core::{
+    limits::{ADMIN_READERS_MAX, WEBHOOKS_BURST, WEBHOOKS_PER_SECOND},
+    sync::Bucket,
+};
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -22,6 +26,7 @@ pub struct Desk {
     jobs: flume::Sender<Job>,
     taken: Arc<AtomicUsize>,
     listing: ArcSwapOption<Repositories>,
+    hints: Mutex<Bucket>,
 }
 
 /// A place at the desk, to be held until the answer has been sent.
@@ -42,7 +47,12 @@ impl Desk {
                 }
             }
         })?;
-        Ok(Self { jobs, taken: Arc::default(), listing: ArcSwapOption::empty() })
+        Ok(Self {
+            jobs,
+            taken: Arc::default(),
+            listing: ArcSwapOption::empty(),
+            hints: Mutex::new(Bucket::new(WEBHOOKS_PER_SECOND, WEBHOOKS_BURST)),
+        })
     }
 
     /// What the upstream listed when somebody asked last.
@@ -55,6 +65,11 @@ impl Desk {
         let listed = Arc::new(listed);
         self.listing.store(Some(listed.clone()));
         listed
+    }
+
+    /// Whether one more webhook may lead to a question at `now`, since the start.
+    pub fn admits_hint(&self, now: Duration) -> bool {
+        self.hints.lock().unwrap_or_else(PoisonError::into_inner).take(now)
     }
 
     /// A place, if there is one.

@@ -1,7 +1,7 @@
 //! The admin port: `/status`, `/metrics`, and the API that the command line speaks.
 //!
 //! Without a token in the configuration the port is bound to loopback only, and web pages of other sites are refused
-//! ([`cross_site`]); with one, all but `/status` and `/metrics` asks for it.
+//! ([`cross_site`]); with one, all but `/status` and `/metrics` asks for it; but for webhooks, which are signed ([`webhook`]).
 
 pub mod api;
 pub mod census;
@@ -13,6 +13,7 @@ mod repositories;
 pub mod status;
 pub mod sync;
 mod token;
+pub mod webhook;
 
 use crate::http::{
     exchange::Exchange,
@@ -36,6 +37,14 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> io::Result<()> {
                 return Box::pin(metrics::answer(exchange)).await;
             }
             Response::method_not_allowed("GET, HEAD")
+        }
+        // The host's signature lets in, which can't send a token.
+        (Route::RefsChanged, refusal) if exchange.shard.node.config.webhook.secret.is_some() || refusal.is_none() => {
+            exchange.record.operation = "webhook";
+            if exchange.head.method == Method::Post {
+                return Box::pin(webhook::answer(exchange)).await;
+            }
+            Response::method_not_allowed("POST")
         }
         (_, Some(refusal)) => {
             exchange.record.operation = "admin";

@@ -9,9 +9,11 @@ mod schema;
 mod settle;
 mod together;
 mod value;
+mod webhook;
 
 pub use pattern::Pattern;
 pub use value::parse_duration;
+pub use webhook::Webhook;
 
 use crate::http::client::Trusted;
 use heliostat_core::{RepositoryPath, sync::Mode};
@@ -36,6 +38,8 @@ pub struct Config {
     pub store: Store,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[webhook]`.
+    pub webhook: Webhook,
 }
 
 /// What a process beside a running node needs to know: where that node is. The node has a configuration of its own, so

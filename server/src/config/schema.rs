@@ -44,7 +44,7 @@ const SECTIONS: &[Section] = &[
     Section { name: "cache", built: &[], not_built: &["bytes", "directory"] },
     Section { name: "limits", built: &["connections", "connections_per_address"], not_built: &[] },
     Section { name: "farm", built: &[], not_built: &["engine", "endpoints", "peer_listen", "tls", "isolation_ttl"] },
-    Section { name: "webhook", built: &[], not_built: &["secret"] },
+    Section { name: "webhook", built: &["secret"], not_built: &[] },
 ];
 
 /// What is known of a whole section. One without a built key is not built.

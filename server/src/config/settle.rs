@@ -2,6 +2,7 @@
 
 use super::{
     Admin, Beside, Config, Http, Limits, Mirror, Mistake, Node, Origin, Overrides, Pattern, Store, Sync, Upstream,
+    Webhook,
     file::{File, Raw, Section, Setting},
     parse_duration, together,
 };
@@ -149,6 +150,7 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
     let (node, http, admin, upstream, sync, store) =
         (section("node"), section("http"), section("admin"), section("upstream"), section("sync"), section("store"));
     let limits = section("limits");
+    let webhook = section("webhook");
 
     let data_is_said = flags.data.is_some() || node.contains_key("data");
     let node = settle_node(Taker { section: node, mistakes }, flags);
@@ -175,6 +177,7 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
         connections_per_address: limits.bound("connections_per_address", HTTP_CONNECTIONS_MAX),
     };
 
+    let webhook = settle_webhook(Taker { section: webhook, mistakes });
     let mirrors = settle_mirrors(file.mirrors, flags, upstream.as_ref(), mistakes);
     let beside = Beside {
         node: node.clone(),
@@ -183,7 +186,7 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
         upstream: upstream.clone(),
         config: Err(Vec::new()),
     };
-    let config = upstream.map(|upstream| Config { node, http, admin, upstream, mirrors, sync, store, limits });
+    let config = upstream.map(|upstream| Config { node, http, admin, upstream, mirrors, sync, store, limits, webhook });
     if let (Some(origin), Some(config)) = (upstream_origin, &config) {
         mistakes.extend(together::upstream_is_apart(config).map(|text| Mistake::new(origin, text)));
     }
@@ -241,6 +244,16 @@ fn settle_admin(mut admin: Taker<'_>, flags: &Overrides, http_listen: SocketAddr
         admin.wrong(origin, words);
     }
     Admin { listen, token: token.map(|(_, token)| token) }
+}
+
+fn settle_webhook(mut webhook: Taker<'_>) -> Webhook {
+    let secret = webhook.text("secret");
+    if let Some((origin, secret)) = &secret
+        && secret.len() < TOKEN_BYTES_MIN
+    {
+        webhook.wrong(*origin, format!("`secret` is shorter than {TOKEN_BYTES_MIN} characters"));
+    }
+    Webhook { secret: secret.map(|(_, secret)| secret) }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -46,6 +46,9 @@ grace = "1h"
 [limits]
 connections = 500
 connections_per_address = 100
+
+[webhook]
+secret = "fedcba9876543210"
 "#;
 
 #[test]
@@ -66,7 +69,9 @@ fn a_whole_file() {
     assert!(config.http.proxy_protocol && config.http.trusted_proxies.contains([10, 1, 2, 3].into()));
     assert_eq!((config.limits.connections, config.limits.connections_per_address), (500, Some(100)));
     assert_eq!(config.warnings(), Vec::<String>::new());
-    assert!(!format!("{config:?}").contains("0123456789abcdef"), "the token must not show in Debug");
+    assert_eq!(config.webhook.secret.as_deref(), Some("fedcba9876543210"));
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("0123456789abcdef") && !shown.contains("fedcba98"), "secrets must not show in Debug");
 }
 
 #[test]
@@ -264,6 +269,7 @@ fn each_refusal_in_words() {
             "line 4: the admin port and the main port",
         ),
         ("[upstream]\nurl = \"/srv\"\n[admin]\ntoken = \"short\"", "line 4: `token` is shorter"),
+        ("[upstream]\nurl = \"/srv\"\n[webhook]\nsecret = \"hunter2\"", "line 4: `secret` is shorter"),
         ("[upstream]\nurl = \"/srv\"\n[mirror]\ninclude = [\"x\"]", "line 3: mirror rules are written as [[mirror]]"),
         ("[upstream]\nurl = \"/srv\"\n[[mirror]]\ninclude = [\"/x\"]", "line 4: `/x`: write the path without"),
         ("[upstream]\nurl = \"/srv\"\n[[mirror]]\ninclude = [\"../x\"]", "line 4: `../x` matches no repository"),

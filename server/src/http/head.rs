@@ -4,6 +4,7 @@
 //! `Content-Length` with `Transfer-Encoding`, several of either, any coding but `chunked`, a coding on HTTP/1.0, bare
 //! line feeds, folded lines, NUL. Does not: look at the target's meaning (see [`super::target`]) or read a body.
 
+use super::signature::{SIGNATURES_MAX, Signature};
 use heliostat_core::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};
 
 /// What a request wants done.
@@ -70,6 +71,8 @@ pub struct Head {
     pub git_protocol: Option<String>,
     /// `X-Forwarded-For`: whom those that passed the request on took for its client. Several lines are one list.
     pub forwarded_for: Option<String>,
+    /// What proves that a webhook is its host's own. Never logged: one of them is a secret.
+    pub signatures: Vec<(Signature, Vec<u8>)>,
     /// `Authorization`. Never logged: `Debug` leaves it out.
     pub authorization: Option<Vec<u8>>,
 }
@@ -176,6 +179,7 @@ fn typed(request: &httparse::Request<'_, '_>) -> Result<Head, HeadError> {
         content_type: lines.content_type,
         git_protocol: lines.git_protocol,
         forwarded_for: lines.forwarded_for,
+        signatures: lines.signatures,
         authorization: lines.authorization,
     })
 }
@@ -195,6 +199,7 @@ struct Lines {
     content_type: Option<String>,
     git_protocol: Option<String>,
     forwarded_for: Option<String>,
+    signatures: Vec<(Signature, Vec<u8>)>,
     authorization: Option<Vec<u8>>,
 }
 
@@ -214,6 +219,7 @@ impl Default for Lines {
             content_type: None,
             git_protocol: None,
             forwarded_for: None,
+            signatures: Vec::new(),
             authorization: None,
         }
     }
@@ -265,6 +271,8 @@ impl Lines {
             join(&mut self.origin, header.value);
         } else if is("sec-fetch-site") {
             join(&mut self.fetch_site, header.value);
+        } else if let Some(signature) = Signature::of(header.name).filter(|_| self.signatures.len() < SIGNATURES_MAX) {
+            self.signatures.push((signature, header.value.to_vec()));
         }
         Ok(())
     }

@@ -15,5 +15,6 @@ pub mod head;
 pub mod patience;
 pub mod proxy_protocol;
 pub mod response;
+pub mod signature;
 pub mod target;
 pub mod wire;

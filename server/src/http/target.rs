@@ -36,6 +36,8 @@ pub enum Route {
     File,
     /// Admin port: `GET /metrics`.
     Metrics,
+    /// Admin port: `POST /hooks/refs-changed`.
+    RefsChanged,
     /// Admin port: `POST /api/v1/repositories/{path}/sync`.
     Sync(RepositoryPath),
     /// Admin port: `GET /api/v1/node`.
@@ -104,6 +106,7 @@ pub fn admin_route(target: &str) -> Route {
     match path {
         "/status" => return Route::Status,
         "/metrics" => return Route::Metrics,
+        "/hooks/refs-changed" => return Route::RefsChanged,
         "/api/v1/node" => return Route::Node,
         "/api/v1/repositories" => return Route::Repositories,
         "/api/v1/syncs" => return Route::Syncs,
@@ -275,6 +278,7 @@ mod tests {
     fn admin_routes() {
         assert_eq!(admin_route("/status"), Route::Status);
         assert_eq!(admin_route("/metrics"), Route::Metrics);
+        assert_eq!(admin_route("/hooks/refs-changed"), Route::RefsChanged);
         assert_eq!(admin_route("/api/v1/node"), Route::Node);
         assert_eq!(admin_route("/api/v1/repositories"), Route::Repositories);
         assert_eq!(admin_route("/api/v1/syncs"), Route::Syncs);

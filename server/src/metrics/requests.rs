@@ -5,17 +5,19 @@ use crate::http::exchange::Record;
 use std::time::Duration;
 
 /// What a request can be ([`Record::operation`]).
-const OPERATIONS: [&str; 12] = [
+const OPERATIONS: [&str; 14] = [
     "info/refs",
     "ls-refs",
     "fetch",
     "object-info",
     "upload-pack",
     "receive-pack",
+    "lfs",
     "file",
     "status",
     "metrics",
     "sync",
+    "webhook",
     "admin",
     "none",
 ];

@@ -28,6 +28,8 @@ pub struct SyncCounts {
     pub requests: Counter,
     /// Bytes that came.
     pub received_bytes: Counter,
+    /// Hints of webhooks.
+    pub hints: Counter,
     /// Consolidations that changed something.
     pub consolidations: Counter,
     /// Consolidations that failed.
@@ -97,6 +99,7 @@ impl SyncCounts {
             "Bytes that came from the upstream, heads not counted.",
         )
         .is(self.received_bytes.get());
+        text.counter("heliostat_webhook_hints_total", "Questions that webhooks have led to.").is(self.hints.get());
         let help = "Consolidations of packs that changed something, and those that failed.";
         let mut family = text.counter("heliostat_consolidations_total", help);
         family.sample(&[("outcome", "done")], self.consolidations.get());

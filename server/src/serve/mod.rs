@@ -81,7 +81,8 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> io::Result<()> {
                 Response::method_not_allowed("GET, HEAD")
             }
         }
-        Route::Metrics
+        Route::RefsChanged
+        | Route::Metrics
         | Route::Sync(_)
         | Route::Node
         | Route::Repositories

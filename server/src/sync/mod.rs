@@ -150,6 +150,12 @@ impl Syncs {
         receiver
     }
 
+    /// Somebody says that `path` has changed: the upstream is asked, whoever waits for it. Never blocks.
+    pub fn hint(&self, path: &str) {
+        self.shared.counts.hints.one();
+        drop(self.confirm(path));
+    }
+
     /// How long there has been synchronisation: the time of [`heliostat_core::store::Standing`].
     #[must_use]
     pub fn now(&self) -> Duration {

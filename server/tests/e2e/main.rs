@@ -50,3 +50,4 @@ mod progress;
 mod pushes;
 mod support;
 mod tls;
+mod webhooks;
