@@ -40,6 +40,8 @@ pub const DEEPEN_NOTS_MAX: usize = 1_024;
 pub const OBJECT_INFO_IDS_MAX: usize = 10_000;
 /// Walks that sort out which objects of one request no reference reaches, each ending at the first. More: refuse.
 pub const UNREACHABLE_MAX: usize = 16;
+/// Wants of one request that are not here and are reported, so that they can be brought. More: brought with the next look.
+pub const ABSENT_WANTS_MAX: usize = 1_024;
 /// Bytes of a list of references that are gathered before they are handed to the driver, give or take one line. Sections
 /// that answer a request line by line are handed over whole: the request's bounds are theirs.
 pub const REPLY_BYTES_MAX: usize = 64 << 10;
@@ -137,6 +139,10 @@ pub const PLANS_WAITING_PER_REPOSITORY_MAX: usize = 512;
 pub const PLANS_WAITING_MAX: usize = 2_048;
 /// A plan that has waited this long for a worker is refused: 503 with Retry-After.
 pub const PLAN_QUEUE_TIME: Duration = Duration::from_secs(30);
+/// Fetches that wait for their objects, of all repositories. More: 503 with Retry-After.
+pub const PARKED_MAX: u32 = 4_096;
+/// While they wait, the client hears something this often, if the protocol has room.
+pub const PARKED_INTERVAL: Duration = Duration::from_secs(3);
 /// While a plan is made, the client hears something this often (`uploadpack.keepAlive`, 5 s).
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// Bytes of an answer gathered before they go to the socket.
@@ -208,6 +214,8 @@ pub const UPSTREAM_TEXT_BYTES_MAX: usize = 1_000;
 pub const UPSTREAM_TIP_HAVES_MAX: usize = 1_024;
 /// Haves sent in one negotiation before it is closed with `done`. An unrelated history would list all its commits.
 pub const UPSTREAM_NEGOTIATED_HAVES_MAX: usize = 16_384;
+/// Fetches by id in one sync, each without the id that the upstream has refused in the one before. More: none is here.
+pub const UPSTREAM_BY_ID_TRIES_MAX: usize = 4;
 /// Request bodies above this many bytes are sent with gzip, as Git's own client does: git-http-backend counts a body
 /// as it travels against its bound of 10 MiB, and 200,000 wants are 10 MB.
 pub const UPSTREAM_GZIP_ABOVE_BYTES: usize = 1_024;
@@ -218,6 +226,22 @@ pub const DIRECTORY_ENTRIES_MAX: usize = 2_000_000;
 
 // Keeping repositories equal to the upstream.
 
+/// Tables of references that were told to clients and overtaken before they were fetched, and whose tips are fetched by
+/// their ids, of one repository. More: the oldest is forgotten.
+pub const OVERTAKEN_MAX: usize = 8;
+/// Ids that the upstream was found not to give, and that are remembered, of all repositories. More: the oldest is forgotten.
+pub const ABSENT_IDS_MAX: usize = 16_384;
+/// For how long, if the references do not change before: what no reference shows may come without one.
+pub const ABSENT_TIME: Duration = Duration::from_secs(60);
+/// Syncs a second that are made for ids which nothing here leads to, in the long run, of all repositories. Each serves all
+/// who are parked for its repository by then. More: they wait, and hear `not our ref` when their time is over.
+pub const WANTED_SYNCS_PER_SECOND: u32 = 2;
+/// And at once.
+pub const WANTED_SYNCS_BURST: u32 = 10;
+/// How often it is looked whether another one may be made.
+pub const WANTED_SYNCS_PAUSE: Duration = Duration::from_millis(500);
+/// Ids that one of them asks for. More: with the next.
+pub const WANTED_IDS_MAX: usize = 4_096;
 /// Callers that wait for one answer from the upstream, over all repositories. More: told that it is unavailable.
 pub const SYNC_WAITING_MAX: usize = 65_536;
 /// Paths that are not mirrored here and whose answer (404, 403, a failure) is remembered. More: the oldest goes.
@@ -229,6 +253,7 @@ const _: () = assert!(PROXY_HEADER_TIME.as_nanos() < HTTP_HEAD_TIME.as_nanos());
 const _: () = assert!(REQUEST_BYTES_IN_FLIGHT_MAX >= 4 * REQUEST_BYTES_MAX as u64);
 const _: () = assert!(HTTP_DISCARD_BYTES_MAX >= REQUEST_BYTES_MAX);
 const _: () = assert!(PLANS_WAITING_PER_REPOSITORY_MAX < PLANS_WAITING_MAX);
+const _: () = assert!(PARKED_MAX < HTTP_CONNECTIONS_MAX);
 const _: () = assert!(ANSWER_BUFFER_BYTES >= PKT_LINE_BYTES_MAX);
 
 /// The capabilities of protocol v2 are told without a question if the upstream has confirmed the repository within this
@@ -286,6 +311,9 @@ pub const GENERATIONS_KEPT_MAX: usize = 1_000;
 /// For how long an earlier generation stays servable, unless the configuration says otherwise: a clone that was advertised
 /// it has this long to ask. A pack that a consolidation has replaced stays on the disk for as long.
 pub const GENERATION_GRACE: Duration = Duration::from_secs(10 * 60);
+/// Tables of what was fetched by its id that are kept servable, each of the ids of one fetch, for as long as an earlier
+/// generation. More: the oldest goes, and is asked for again.
+pub const KEPT_TABLES_MAX: usize = 256;
 /// Bytes of a `generation` file: mostly symbolic references and packs. More: the generation counts as damaged.
 pub const GENERATION_FILE_BYTES_MAX: u64 = 64 << 20;
 /// Threads that open repositories when the store is opened.

@@ -71,7 +71,7 @@ impl MirroredRepository {
         let earlier = {
             let writer = self.lock_writer();
             writer.check_usable()?;
-            writer.retired.iter().filter_map(|retired| retired.table.clone()).collect::<Vec<_>>()
+            writer.servable_tables().cloned().collect::<Vec<_>>()
         };
         let directory = QuarantineDirectory { disk: self.disk.clone(), path: self.next_quarantine() };
         self.disk.create_dir(&directory.path)?;
@@ -126,7 +126,7 @@ pub(super) fn closed(
     from: usize,
     stop: &AtomicBool,
 ) -> Result<bool, StoreError> {
-    let earlier: Vec<_> = writer.retired.iter().filter_map(|retired| retired.table.clone()).collect();
+    let earlier: Vec<_> = writer.servable_tables().cloned().collect();
     if current.recent_and_own(&earlier).flat_map(RefTable::tips).any(|tip| objects.number(&tip).is_none()) {
         return Ok(false);
     }

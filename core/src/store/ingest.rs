@@ -183,7 +183,17 @@ impl Quarantine {
 
     /// Checks the new objects (structure refuses, cosmetics are recorded) and that everything `refs` names is complete.
     pub fn verify(self, refs: RefTable, stop: &AtomicBool) -> Result<Verified, VerifyError> {
-        verify::verify(self, refs, stop)
+        self.verify_keeping(refs, Vec::new(), stop)
+    }
+
+    /// The same, and that everything `kept` names is complete, which is to stay servable without being advertised.
+    pub fn verify_keeping(
+        self,
+        refs: RefTable,
+        kept: Vec<RefTable>,
+        stop: &AtomicBool,
+    ) -> Result<Verified, VerifyError> {
+        verify::verify(self, refs, kept, stop)
     }
 }
 

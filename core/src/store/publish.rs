@@ -27,6 +27,8 @@ use std::{
 pub struct Verified {
     pub(super) repository: RepositoryId,
     pub(super) refs: RefTable,
+    /// Not to be advertised, but to stay servable.
+    pub(super) kept: Vec<RefTable>,
     /// What the proof stood on: its packs stay in the layout.
     pub(super) base: Option<Arc<Snapshot>>,
     pub(super) packs: Vec<NewPack>,
@@ -77,7 +79,10 @@ impl MirroredRepository {
         let current = self.snapshot();
         let same_refs = current.as_ref().filter(|current| current.refs.digest() == verified.refs.digest());
         if let (Some(same), true) = (same_refs, verified.packs.is_empty()) {
-            return Ok(same.clone());
+            let same = same.clone();
+            writer.keep(verified.kept, now);
+            self.expire_locked(&mut writer, now);
+            return Ok(self.snapshot().unwrap_or(same));
         }
         let generation = match (&current, same_refs) {
             (_, Some(same)) => same.generation,
@@ -99,6 +104,7 @@ impl MirroredRepository {
         }
         let published = published?;
         self.damage.store(None);
+        writer.keep(verified.kept, now);
         self.expire_locked(&mut writer, now);
         Ok(self.snapshot().unwrap_or(published))
     }
@@ -116,7 +122,8 @@ impl MirroredRepository {
         let expired = writer.take_expired(self.retention, now);
         if let Some(current) = self.snapshot() {
             let recent = writer.recent_tables(&current.refs);
-            if recent.len() != current.recent.len() {
+            let is_same = |(a, b): (&Arc<RefTable>, &Arc<RefTable>)| Arc::ptr_eq(a, b);
+            if recent.len() != current.recent.len() || !recent.iter().zip(&current.recent).all(is_same) {
                 let Snapshot { generation, ref refs, ref objects, .. } = *current;
                 let (refs, objects) = (refs.clone(), objects.clone());
                 self.current.store(Some(Arc::new(Snapshot { generation, refs, recent, objects })));
@@ -261,7 +268,8 @@ fn lost_since(
     let Some(current) = current.filter(|_| !lost.is_empty()) else { return Ok(lost) };
     let new = verified.packs.iter().map(|pack| pack.sealed.clone());
     let trial = Database::new(layout.iter().cloned().chain(new).collect());
-    let tips_are_here = verified.refs.tips().all(|tip| trial.number(&tip).is_some());
+    let mut tips = std::iter::once(&verified.refs).chain(&verified.kept).flat_map(RefTable::tips);
+    let tips_are_here = tips.all(|tip| trial.number(&tip).is_some());
     let closed = tips_are_here && closed(writer, current, &trial, layout.len(), &AtomicBool::new(false))?;
     Ok(if closed { Vec::new() } else { lost })
 }

@@ -28,10 +28,23 @@ pub struct Snapshot {
     pub generation: Generation,
     /// The references.
     pub refs: Arc<RefTable>,
-    /// Earlier tables, newest first, whose tips are still servable (the last K generations within the grace period).
+    /// Other tables whose tips are still servable: the last K generations within the grace period, newest first, then what
+    /// was fetched by its id.
     pub recent: Vec<Arc<RefTable>>,
     /// The objects. Closed: whatever an object in here names is in here too.
     pub objects: Arc<Database>,
+}
+
+impl Snapshot {
+    /// What there is before the first publication.
+    pub fn nothing() -> Self {
+        Self {
+            generation: Generation { epoch: 0, n: 0 },
+            refs: Arc::new(RefTable::empty()),
+            recent: Vec::new(),
+            objects: Arc::new(Database::new(Vec::new())),
+        }
+    }
 }
 
 /// How long earlier generations stay servable.

@@ -46,9 +46,9 @@ pub enum Refusal {
 const NOT_FOUND: u16 = 404;
 
 impl Standing {
-    /// The upstream has confirmed, at `now`, what is here.
-    pub fn confirmed(&self, now: Duration) {
-        let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX - 1);
+    /// The upstream has confirmed what is here, asked at `asked_at`.
+    pub fn confirmed(&self, asked_at: Duration) {
+        let millis = u64::try_from(asked_at.as_millis()).unwrap_or(u64::MAX - 1);
         self.confirmed.store(millis + 1, Relaxed);
         self.doubt.store(None);
         self.moving.store(false, Relaxed);
@@ -71,7 +71,7 @@ impl Standing {
         self.refusal.store(0, Relaxed);
     }
 
-    /// The attempt to bring what moved has ended, well or not.
+    /// Nothing is on its way any more.
     pub fn settled(&self) {
         self.moving.store(false, Relaxed);
     }

@@ -27,7 +27,12 @@ use std::{
 /// How many objects are looked at between two looks at the stop flag.
 const OBJECTS_PER_STOP: u32 = 256;
 
-pub(super) fn verify(quarantine: Quarantine, refs: RefTable, stop: &AtomicBool) -> Result<Verified, VerifyError> {
+pub(super) fn verify(
+    quarantine: Quarantine,
+    refs: RefTable,
+    kept: Vec<RefTable>,
+    stop: &AtomicBool,
+) -> Result<Verified, VerifyError> {
     let objects = quarantine.objects.clone();
     let old_packs = quarantine.base.as_ref().map_or(0, |base| base.objects.packs().len());
     let new = objects.packs().iter().skip(old_packs).map(|pack| pack.len()).sum();
@@ -36,9 +41,10 @@ pub(super) fn verify(quarantine: Quarantine, refs: RefTable, stop: &AtomicBool) 
     proof.check_packs(old_packs)?;
     let known = quarantine.base.as_ref().map(|base| &*base.refs);
     let refs = proof.check_refs(refs, known)?;
+    let kept = kept.into_iter().map(|table| proof.check_refs(table, known)).collect::<Result<_, _>>()?;
     let findings = proof.findings;
     let Quarantine { repository, base, packs, directory, .. } = quarantine;
-    Ok(Verified { repository, refs, base, packs, findings, _directory: directory })
+    Ok(Verified { repository, refs, kept, base, packs, findings, _directory: directory })
 }
 
 /// Whether the packs of `objects` from the `from`-th on, checked before, name only objects that are in `objects`. The

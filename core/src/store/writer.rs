@@ -10,7 +10,7 @@ use super::{
     disk::{Disk, gone_is_fine},
     record::DirectoryName,
 };
-use crate::{pack::SealedPack, refs::RefTable};
+use crate::{limits::KEPT_TABLES_MAX, pack::SealedPack, refs::RefTable};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -38,6 +38,12 @@ pub(super) struct Leaving {
     pub unread_since: Option<Instant>,
 }
 
+/// References that were never current, and whose objects are servable all the same: what was fetched by its id.
+pub(super) struct Kept {
+    pub since: Instant,
+    pub table: Arc<RefTable>,
+}
+
 /// The writer's memory.
 #[derive(Default)]
 pub(super) struct Writer {
@@ -49,6 +55,8 @@ pub(super) struct Writer {
     pub n_last: u64,
     /// Newest first.
     pub retired: Vec<Retired>,
+    /// Newest first. In memory only: after a start these objects have to be asked for again.
+    pub kept: Vec<Kept>,
     /// Packs that the layout does not hold any more, until their last reader has been gone for the grace period.
     pub leaving: Vec<Leaving>,
     /// Why nothing may be written any more: the disk is in a state that only a new start can read.
@@ -70,7 +78,7 @@ impl Writer {
     /// The tables whose tips are servable beside `current`, newest first, each once.
     pub fn recent_tables(&self, current: &RefTable) -> Vec<Arc<RefTable>> {
         let mut tables: Vec<Arc<RefTable>> = Vec::new();
-        for table in self.retired.iter().filter_map(|retired| retired.table.as_ref()) {
+        for table in self.servable_tables() {
             let known = |other: &RefTable| other.digest() == table.digest();
             if !known(current) && !tables.iter().any(|other| known(other)) {
                 tables.push(table.clone());
@@ -79,8 +87,24 @@ impl Writer {
         tables
     }
 
-    /// Takes out of `retired` what has had its time at `now`.
+    /// All tables beside the current one whose tips have to stay.
+    pub fn servable_tables(&self) -> impl Iterator<Item = &Arc<RefTable>> {
+        let earlier = self.retired.iter().filter_map(|retired| retired.table.as_ref());
+        earlier.chain(self.kept.iter().map(|kept| &kept.table))
+    }
+
+    /// Keeps what `tables` lead to servable for as long as an earlier generation.
+    pub fn keep(&mut self, tables: Vec<RefTable>, now: Instant) {
+        for table in tables {
+            self.kept.retain(|kept| kept.table.digest() != table.digest());
+            self.kept.insert(0, Kept { since: now, table: Arc::new(table) });
+        }
+        self.kept.truncate(KEPT_TABLES_MAX);
+    }
+
+    /// Takes out of `retired` what has had its time at `now`; forgets what of `kept` has.
     pub fn take_expired(&mut self, retention: Retention, now: Instant) -> Vec<Retired> {
+        self.kept.retain(|kept| now.saturating_duration_since(kept.since) < retention.grace);
         let (mut tables, mut layouts) = (0, 0);
         let (kept, expired) = std::mem::take(&mut self.retired).into_iter().partition(|retired| {
             // Generations and mere layouts are counted apart, so that consolidation pushes no generation out.

@@ -1,9 +1,11 @@
 //! Many packs become two, while readers read and publications go on.
 
-use crate::upstream::{GO_ON, Upstream, check_published, git};
+use crate::upstream::{GO_ON, Upstream, check_published, git, git_with_input};
 use heliostat_core::{
+    ObjectId,
     objects::Reader,
-    store::{IngestLimits, MirroredRepository, Retention, Snapshot, Store},
+    refs::{Head, Ref, RefName, RefTable},
+    store::{IngestLimits, MirroredRepository, Retention, Snapshot, Store, VerifyError},
 };
 use heliostat_testrepo::{Change, Spec};
 use std::{
@@ -68,6 +70,48 @@ fn listed(mirror: &MirroredRepository, what: &str) -> BTreeSet<String> {
 fn ids(snapshot: &Snapshot) -> BTreeSet<String> {
     let packs = snapshot.objects.packs().iter();
     packs.flat_map(|pack| (0..pack.len()).map(|position| pack.id_at(position).to_string())).collect()
+}
+
+/// What was fetched by its id stays for as long as an earlier generation, through a consolidation too, and is no reference.
+#[test]
+fn what_is_kept_without_a_reference() {
+    let m = Mirror::new(13);
+    let before = m.mirror.snapshot().unwrap();
+    let upstream = &m.upstream.directory;
+    git(upstream, &["config", "user.name", "A U Thor"]);
+    git(upstream, &["config", "user.email", "author@example.com"]);
+    let id = git(upstream, &["commit-tree", "-m", "kept", "-p", "main", "main^{tree}"]);
+    let arguments = ["pack-objects", "--quiet", "--revs", "--thin", "--delta-base-offset", "--stdout"];
+    let pack = git_with_input(upstream, &arguments, format!("{}\n^main\n", id.trim()).as_bytes());
+    let id = ObjectId::from_hex(id.trim().as_bytes()).unwrap();
+    let keep = |pack: &[u8]| {
+        let mut quarantine = m.mirror.quarantine(IngestLimits::default()).unwrap();
+        if !pack.is_empty() {
+            quarantine.ingest(&mut &*pack, &GO_ON).unwrap();
+        }
+        let name = RefName::new(b"refs/by-id/kept").unwrap();
+        let kept = RefTable::new(vec![Ref { name, id, peeled: None, symbolic: None }], Head::Absent);
+        quarantine.verify_keeping(before.refs.as_ref().clone(), vec![kept], &GO_ON)
+    };
+    assert!(matches!(keep(&[]), Err(VerifyError::Missing(missing)) if missing == id), "it has to be here");
+    let is_kept = |snapshot: &Snapshot| snapshot.recent.iter().any(|table| table.tips().any(|tip| tip == id));
+    let after = m.mirror.publish(keep(&pack).unwrap(), m.now).unwrap();
+    assert_eq!((after.generation, after.refs.digest()), (before.generation, before.refs.digest()));
+    assert!(is_kept(&after) && !git(m.mirror.directory(), &["show-ref"]).contains(&id.to_string()));
+    check_published(&m.mirror, &after);
+    m.mirror.consolidate_now(&GO_ON).unwrap();
+    let consolidated = m.mirror.snapshot().unwrap();
+    assert!(is_kept(&consolidated) && consolidated.objects.number(&id).is_some());
+
+    // Kept once more, its time begins anew.
+    let later = m.now + RETENTION.grace / 2;
+    assert!(is_kept(&m.mirror.publish(keep(&[]).unwrap(), later).unwrap()));
+    m.mirror.expire(m.now + RETENTION.grace);
+    assert!(is_kept(&m.mirror.snapshot().unwrap()));
+    m.mirror.expire(later + RETENTION.grace);
+    assert!(!is_kept(&m.mirror.snapshot().unwrap()));
+    m.mirror.consolidate_now(&GO_ON).unwrap();
+    assert!(m.mirror.snapshot().unwrap().objects.number(&id).is_none(), "nothing leads to it any more");
 }
 
 #[test]
