@@ -249,7 +249,16 @@ fn converse(version: Version, data: &[u8]) {
     let phase = if choice & 0x40 == 0 { Phase::Stateless } else { Phase::Duplex };
     let (objects, refs) = &*REPOSITORY;
     let (shallow, policy, stop) = (BTreeSet::new(), Policy::mirror("fuzz/1"), AtomicBool::new(false));
-    let view = View { refs, hidden: &[], recent: &[], objects, shallow: &shallow, policy: &policy, stop: &stop };
+    let view = View {
+        refs,
+        hidden: &[],
+        recent: &[],
+        pending: None,
+        objects,
+        shallow: &shallow,
+        policy: &policy,
+        stop: &stop,
+    };
     let mut session = Session::new(version, phase);
     let mut steps = 0;
     let mut pieces = data.chunks(usize::from(choice & 0x3f) + 1);
@@ -258,6 +267,7 @@ fn converse(version: Version, data: &[u8]) {
         assert!(steps < 10_000 + 8 * data.len(), "the conversation does not end");
         match session.poll(&view) {
             Event::Send(_) => {}
+            Event::Absent(_) => session.deny(),
             Event::NeedInput => match pieces.next() {
                 Some(piece) => session.receive(piece),
                 None => session.finish_input(),

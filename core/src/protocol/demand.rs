@@ -1,15 +1,15 @@
 //! What a fetch demands, however it was said: the lines and options that v0, v1 and v2 share.
 
 use super::{
-    PackOrder, View, WantPolicy,
+    PackOrder, Phase, Version, View, WantPolicy,
     arguments::{c_number, leading_id},
-    refusal::{Refused, quoted, refused, refused_by_upload_pack, unreadable},
+    refusal::{Refused, Stop, not_our_ref, quoted, refused, unreadable},
     wants,
 };
 use crate::{
     ObjectId,
     graph::{Boundary, Deepen, Filter, Graph, Query},
-    limits::{CLIENT_SHALLOWS_MAX, DEEPEN_NOTS_MAX, WANTS_MAX},
+    limits::{ABSENT_WANTS_MAX, CLIENT_SHALLOWS_MAX, DEEPEN_NOTS_MAX, WANTS_MAX},
     objects::{Kind, Reader},
     pack::{Encoding, Framing},
     refs::{Head, RefTable, RefView},
@@ -25,6 +25,8 @@ pub(super) struct Demand {
     /// Objects wanted, each once, in the order of the request.
     pub wants: Vec<ObjectId>,
     wanted: HashSet<ObjectId>,
+    /// Objects wanted that are not here, where the policy has them reported.
+    absent: Vec<ObjectId>,
     /// The client's shallow commits, as far as they are here.
     pub shallows: BTreeSet<ObjectId>,
     depth: Option<u32>,
@@ -48,9 +50,37 @@ impl Demand {
     /// Adds a want, if the object is here.
     pub fn want(&mut self, id: ObjectId, view: &View<'_>) -> Refused<()> {
         if view.objects.number(&id).is_none() {
-            return refused_by_upload_pack(format!("upload-pack: not our ref {id}"));
+            return self.want_absent(id, view);
         }
         self.want_known(id)
+    }
+
+    /// Adds a want that is not here, or not yet.
+    pub fn want_absent(&mut self, id: ObjectId, view: &View<'_>) -> Refused<()> {
+        if !view.policy.parks_wants {
+            return Err(not_our_ref(&[id]));
+        }
+        if self.absent.len() < ABSENT_WANTS_MAX && !self.absent.contains(&id) {
+            self.absent.push(id);
+        }
+        Ok(())
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.wants.is_empty() && self.absent.is_empty()
+    }
+
+    /// Grants all wants, or says which can't be.
+    pub fn grant(&mut self, version: Version, phase: Phase, view: &View<'_>) -> Result<(), Stop> {
+        if !view.policy.parks_wants {
+            return Ok(wants::check(&self.wants, version, phase, view)?);
+        }
+        let mut absent = std::mem::take(&mut self.absent);
+        if absent.is_empty() {
+            absent.extend(wants::unreachable(self.wants.clone(), view)?);
+        }
+        if absent.is_empty() { Ok(()) } else { Err(Stop::Absent(absent)) }
     }
 
     /// Adds a want that is here, such as the value of a reference.

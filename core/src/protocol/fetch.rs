@@ -15,9 +15,8 @@ use super::{
     arguments::leading_id,
     demand::Demand,
     haves::Common,
-    refusal::{Refused, quoted, refused},
+    refusal::{Refused, Stop, quoted, refused},
     reply::Reply,
-    wants,
 };
 use crate::{
     ObjectId,
@@ -83,6 +82,11 @@ impl Fetch {
     }
 
     fn want_ref(&mut self, name: &[u8], view: &View<'_>) -> Refused<()> {
+        // The client has been told another value than what is here.
+        let coming = view.pending.and_then(|table| value_of(table, name));
+        if let Some(id) = coming.filter(|id| value_of(view.refs, name) != Some(*id)) {
+            return self.demand.want_absent(id, view);
+        }
         // Deleted since the advertisement it is what it was lately, as it would be by its id.
         let mut tables = std::iter::once(view.refs).chain(lately(view));
         let Some(id) = tables.find_map(|table| value_of(table, name)) else {
@@ -96,11 +100,11 @@ impl Fetch {
     }
 
     /// Answers up to the pack, and orders it if it is time for one.
-    pub fn answer(mut self, phase: Phase, view: &View<'_>, reply: &mut Reply) -> Refused<Option<Box<PackOrder>>> {
-        if self.demand.wants.is_empty() && !self.wait_for_done {
+    pub fn answer(mut self, phase: Phase, view: &View<'_>, reply: &mut Reply) -> Result<Option<Box<PackOrder>>, Stop> {
+        if self.demand.is_empty() && !self.wait_for_done {
             return Ok(None);
         }
-        wants::check(&self.demand.wants, Version::V2, phase, view)?;
+        self.demand.grant(Version::V2, phase, view)?;
         if self.seen_haves && !self.done && !self.acknowledge(view, reply)? {
             return Ok(None);
         }

@@ -18,6 +18,8 @@ pub(super) struct Input {
     /// More than a request may have has arrived, and was dropped.
     overflowing: bool,
     finished: bool,
+    /// What was read has been given up.
+    is_cut: bool,
 }
 
 /// What comes next.
@@ -37,6 +39,7 @@ impl Input {
             self.overflowing = true;
             return;
         }
+        self.is_cut |= self.position > 0;
         self.buffer.drain(..self.position);
         self.position = 0;
         self.buffer.extend_from_slice(bytes);
@@ -61,6 +64,21 @@ impl Input {
         self.buffer.drain(..self.position);
         self.buffer.shrink_to_fit();
         self.position = 0;
+    }
+
+    /// Whether the request is here from its beginning to its end, read or not.
+    pub fn is_whole(&self) -> bool {
+        self.finished && !self.is_cut
+    }
+
+    /// Nothing has been read: of a request that is whole.
+    pub fn rewind(&mut self) {
+        self.position = 0;
+    }
+
+    /// What is here, read or not.
+    pub fn whole(&self) -> &[u8] {
+        &self.buffer
     }
 
     /// What has not been read yet.

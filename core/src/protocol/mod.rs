@@ -68,6 +68,9 @@ pub struct View<'a> {
     pub hidden: &'a [ObjectId],
     /// Earlier tables whose tips still count, for [`WantPolicy::Recent`].
     pub recent: &'a [Arc<RefTable>],
+    /// What the upstream has confirmed and what is still on its way here, if that is something else than `refs`: a
+    /// `want-ref` means a reference of these.
+    pub pending: Option<&'a RefTable>,
     /// The objects.
     pub objects: &'a Database,
     /// The repository's own shallow commits.
@@ -112,6 +115,9 @@ pub enum Event {
     /// Plan and send this pack (the pack alone, in its frames: what stands before and after it is the session's), then
     /// call [`Session::pack_sent`] or [`Session::pack_failed`], and poll again.
     Pack(Box<PackOrder>),
+    /// These are wanted and can't be granted. Bring them, if that can be, and call [`Session::look_again`]; or have them
+    /// refused with [`Session::deny`]; or [`Session::fail`]. Then poll again, with whatever view there is then.
+    Absent(Vec<ObjectId>),
     /// Feed more input with [`Session::receive`], or [`Session::finish_input`]. Never in [`Phase::Advertise`].
     NeedInput,
     /// The conversation is over. `Some`: it failed; what the peer should hear has been sent already (an `ERR` packet or

@@ -90,6 +90,9 @@ fn config_name(filter: &Filter) -> &'static str {
 pub struct Policy {
     /// Which wants are granted.
     pub wants: WantPolicy,
+    /// Whether wants that can't be granted are reported as [`Event::Absent`](super::Event::Absent) before they are refused.
+    /// In stateless requests only that are complete when they are answered; in others they are refused at once.
+    pub parks_wants: bool,
     /// `agent=` value.
     pub agent: String,
     /// Whether `filter` is offered.
@@ -114,6 +117,7 @@ impl Policy {
     pub fn mirror(agent: impl Into<String>) -> Self {
         Self {
             wants: WantPolicy::Recent,
+            parks_wants: false,
             agent: agent.into(),
             filters: true,
             filter_rules: FilterRules::mirror(),
@@ -129,6 +133,7 @@ impl Policy {
     pub fn stock(agent: impl Into<String>) -> Self {
         Self {
             wants: WantPolicy::Advertised,
+            parks_wants: false,
             agent: agent.into(),
             filters: false,
             filter_rules: FilterRules::all(),

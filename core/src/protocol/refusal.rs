@@ -1,10 +1,24 @@
 //! How the machine says no: faults in Git's words.
 
-use crate::{fault::Fault, objects::ReadError};
+use crate::{ObjectId, fault::Fault, objects::ReadError};
 use std::borrow::Cow;
 
 /// A step that may end the conversation.
 pub(super) type Refused<T> = Result<T, Fault>;
+
+/// Why a step comes to no answer.
+pub(super) enum Stop {
+    /// The conversation ends.
+    Refused(Fault),
+    /// These wants can't be granted, and the driver may be able to bring them. None is left out but for their number.
+    Absent(Vec<ObjectId>),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Refused(fault)
+    }
+}
 
 /// Of a client's line, this many bytes are repeated in an error.
 const QUOTE_BYTES_MAX: usize = 1_000;
@@ -14,10 +28,11 @@ pub(super) fn refused<T>(words: impl Into<Cow<'static, str>>) -> Refused<T> {
     Err(Fault::client(words))
 }
 
-/// As [`refused`], where stock Git says `git upload-pack: ` and the rest on standard error.
-pub(super) fn refused_by_upload_pack<T>(words: impl Into<String>) -> Refused<T> {
-    let words = words.into();
-    Err(Fault { detail: format!("git {words}"), ..Fault::client(words) })
+/// Refuses the first of these wants.
+pub(super) fn not_our_ref(ids: &[ObjectId]) -> Fault {
+    let id = ids.first().map(ObjectId::to_string).unwrap_or_default();
+    let words = format!("upload-pack: not our ref {id}");
+    Fault { detail: format!("git {words}"), ..Fault::client(words) }
 }
 
 /// Ends the conversation because the repository could not be read.

@@ -12,12 +12,13 @@ use super::{
     listing::{self, Listing},
     negotiation::{Negotiation, Then},
     peek::Peek,
-    refusal::{Refused, refused},
+    refusal::{Refused, Stop, not_our_ref, refused},
     reply::Reply,
     v0::{self, Needs},
     v2::{self, Command, Keys},
 };
 use crate::{
+    ObjectId,
     fault::Fault,
     limits::{REPLY_BYTES_MAX, REQUESTS_MAX, SHARD_REQUEST_BYTES_MAX},
     pack::Framing,
@@ -36,10 +37,14 @@ pub struct Session {
     state: State,
     requests: usize,
     client_session_id: Option<String>,
+    /// Wants that can't be granted are refused.
+    denies: bool,
 }
 
 enum State {
     Begin,
+    /// What is wanted can't be granted now: the driver has to decide.
+    Absent(Vec<ObjectId>),
     /// Writing the advertisement of v0.
     Advertising(Listing),
     /// Reading the first list of v0.
@@ -83,6 +88,7 @@ impl Session {
             state: State::Begin,
             requests: 0,
             client_session_id: None,
+            denies: false,
         }
     }
 
@@ -118,7 +124,9 @@ impl Session {
                     Some(Asked::Pack)
                 }
             }
-            State::Arguments(Command::Fetch(_)) | State::Ordered(_) | State::Sending { .. } => Some(Asked::Pack),
+            State::Arguments(Command::Fetch(_)) | State::Ordered(_) | State::Sending { .. } | State::Absent(_) => {
+                Some(Asked::Pack)
+            }
             State::Arguments(Command::ObjectInfo(_)) => Some(Asked::ObjectInfo),
             State::Arguments(Command::LsRefs(_)) | State::Advertising(_) | State::Listing(_) => Some(Asked::References),
             State::Keys(_) | State::Ended(_) => Some(Asked::Nothing),
@@ -137,7 +145,8 @@ impl Session {
         })
     }
 
-    /// What to do next. From a request's first byte to the end of its answer, every call must get the same view.
+    /// What to do next. From a request's first byte to the end of its answer, every call must get the same view, but for
+    /// what follows [`Event::Absent`].
     pub fn poll(&mut self, view: &View<'_>) -> Event {
         loop {
             if self.reply.len() >= REPLY_BYTES_MAX {
@@ -151,12 +160,35 @@ impl Session {
                     return Event::Send(self.reply.take());
                 }
                 Ok(Progress::Stuck(state)) => return self.wait(state),
-                Err(fault) => {
+                Err(Stop::Absent(ids)) if self.phase == Phase::Stateless && self.input.is_whole() && !self.denies => {
+                    self.state = State::Absent(ids.clone());
+                    return Event::Absent(ids);
+                }
+                Err(stop) => {
+                    let fault = match stop {
+                        Stop::Refused(fault) => fault,
+                        Stop::Absent(ids) => not_our_ref(&ids),
+                    };
                     self.reply.error(&fault.public);
                     self.state = State::Ended(Some(fault));
                 }
             }
         }
+    }
+
+    /// What could not be granted may be here now: the request is read again, from its beginning.
+    pub fn look_again(&mut self) {
+        if matches!(self.state, State::Absent(_)) {
+            self.input.rewind();
+            self.reply = Reply::default();
+            self.state = State::Begin;
+        }
+    }
+
+    /// The same; and what can't be granted is refused this time.
+    pub fn deny(&mut self) {
+        self.denies = true;
+        self.look_again();
     }
 
     /// Everything has been sent: what `state` waits for.
@@ -179,7 +211,7 @@ impl Session {
     }
 
     /// Does what can be done in `state` without more input.
-    fn step(&mut self, state: State, view: &View<'_>) -> Refused<Progress> {
+    fn step(&mut self, state: State, view: &View<'_>) -> Result<Progress, Stop> {
         match state {
             State::Begin => Ok(Progress::Made(self.begin(view))),
             State::Advertising(mut listing) => {
@@ -194,8 +226,9 @@ impl Session {
                 }))
             }
             State::Needs(needs) => self.needs(needs, view),
-            State::Negotiating { negotiation, begun } => self.negotiate(negotiation, begun, view),
+            State::Negotiating { negotiation, begun } => Ok(self.negotiate(negotiation, begun, view)?),
             State::Keys(keys) => self.keys(keys, view),
+            State::Absent(ids) => Err(Stop::Absent(ids)),
             State::Arguments(command) => self.arguments(command, view),
             State::Listing(mut listing) => {
                 if !listing.write(view.refs, &mut self.reply) {
@@ -224,7 +257,7 @@ impl Session {
         }
     }
 
-    fn needs(&mut self, mut needs: Box<Needs>, view: &View<'_>) -> Refused<Progress> {
+    fn needs(&mut self, mut needs: Box<Needs>, view: &View<'_>) -> Result<Progress, Stop> {
         loop {
             match self.input.expect()? {
                 None => return Ok(Progress::Stuck(State::Needs(needs))),
@@ -267,7 +300,7 @@ impl Session {
         }
     }
 
-    fn keys(&mut self, mut keys: Keys, view: &View<'_>) -> Refused<Progress> {
+    fn keys(&mut self, mut keys: Keys, view: &View<'_>) -> Result<Progress, Stop> {
         loop {
             let packet = match self.input.next()? {
                 Next::Packet(packet) => packet,
@@ -286,34 +319,34 @@ impl Session {
                     let command = keys.finish()?;
                     return self.answer(command, view);
                 }
-                Packet::ResponseEnd => return refused("unexpected response end packet"),
+                Packet::ResponseEnd => return Ok(refused("unexpected response end packet")?),
             }
         }
         // In the middle of a request, or of a packet.
         if keys.seen || !self.input.rest().is_empty() {
-            return refused("the remote end hung up unexpectedly");
+            return Ok(refused("the remote end hung up unexpectedly")?);
         }
         Ok(Progress::Made(State::Ended(None)))
     }
 
-    fn arguments(&mut self, mut command: Command, view: &View<'_>) -> Refused<Progress> {
+    fn arguments(&mut self, mut command: Command, view: &View<'_>) -> Result<Progress, Stop> {
         loop {
             match self.input.expect()? {
                 None => return Ok(Progress::Stuck(State::Arguments(command))),
                 Some(Packet::Data(line)) => command.argument(line, view, &mut self.reply)?,
                 Some(Packet::Flush) => return self.answer(command, view),
                 Some(_) => {
-                    return refused(match command {
+                    return Ok(refused(match command {
                         Command::ObjectInfo(_) => "object-info: expected flush after arguments",
                         Command::LsRefs(_) => "expected flush after ls-refs arguments",
                         Command::Fetch(_) => "expected flush after fetch arguments",
-                    });
+                    })?);
                 }
             }
         }
     }
 
-    fn answer(&mut self, command: Command, view: &View<'_>) -> Refused<Progress> {
+    fn answer(&mut self, command: Command, view: &View<'_>) -> Result<Progress, Stop> {
         Ok(Progress::Made(match command {
             Command::LsRefs(command) => State::Listing(command.answer(view, &mut self.reply)),
             Command::ObjectInfo(command) => {
@@ -375,7 +408,7 @@ impl Session {
         match self.state {
             State::Sending { framing: Framing::Bare, .. } => None,
             State::Sending { .. } => Some(sideband::KEEP_ALIVE_IN_PACK),
-            State::Begin | State::Keys(_) if self.peek().sideband_all => Some(sideband::KEEP_ALIVE),
+            State::Begin | State::Keys(_) | State::Absent(_) if self.peek().sideband_all => Some(sideband::KEEP_ALIVE),
             _ => None,
         }
     }
@@ -385,7 +418,7 @@ impl Session {
     pub fn progress(&self, text: &str) -> Option<Vec<u8>> {
         let room = match self.state {
             State::Sending { progress, .. } => progress,
-            State::Begin | State::Keys(_) => {
+            State::Begin | State::Keys(_) | State::Absent(_) => {
                 let peek = self.peek();
                 peek.sideband_all && !peek.no_progress
             }
@@ -399,6 +432,10 @@ impl Session {
     }
 
     fn peek(&self) -> Peek {
-        if self.version == Version::V2 { Peek::request(self.input.rest()) } else { Peek::default() }
+        let request = match self.state {
+            State::Absent(_) => self.input.whole(),
+            _ => self.input.rest(),
+        };
+        if self.version == Version::V2 { Peek::request(request) } else { Peek::default() }
     }
 }

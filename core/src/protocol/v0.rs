@@ -13,9 +13,8 @@ use super::{
     haves::parents,
     listing::{self, Listing, v0_line},
     negotiation::{AckMode, Negotiation},
-    refusal::{Refused, quoted, refused},
+    refusal::{Refused, Stop, quoted, refused},
     reply::Reply,
-    wants,
 };
 use crate::{ObjectId, graph::Boundary, objects::Reader, pack::Framing, wire::capability::Capabilities};
 use bstr::BStr;
@@ -136,13 +135,13 @@ impl Needs {
     /// The list is complete: checks the wants, answers with shallow lines if they were asked for. `None`: nothing is
     /// wanted.
     pub fn finish(
-        self,
+        mut self,
         version: Version,
         phase: Phase,
         view: &View<'_>,
         reply: &mut Reply,
-    ) -> Refused<Option<Negotiation>> {
-        wants::check(&self.demand.wants, version, phase, view)?;
+    ) -> Result<Option<Negotiation>, Stop> {
+        self.demand.grant(version, phase, view)?;
         let boundary = if self.demand.deepens() {
             let boundary = self.demand.boundary(view)?;
             boundary_lines(&boundary, reply);

@@ -3,7 +3,7 @@
 use super::{
     Phase, Version, View, WantPolicy,
     demand::graph,
-    refusal::{Refused, refused_by_upload_pack, unreadable},
+    refusal::{Refused, not_our_ref, unreadable},
 };
 use crate::{
     ObjectId,
@@ -98,7 +98,7 @@ pub(super) fn unreachable(ids: Vec<ObjectId>, view: &View<'_>) -> Refused<BTreeS
     let mut found = BTreeSet::new();
     while let Some(id) = first_unreachable(&rest, view)? {
         if found.len() == UNREACHABLE_MAX {
-            return refused_by_upload_pack(format!("upload-pack: not our ref {id}"));
+            return Err(not_our_ref(&[id]));
         }
         found.insert(id);
         // Those before the first have been reached.
@@ -108,5 +108,5 @@ pub(super) fn unreachable(ids: Vec<ObjectId>, view: &View<'_>) -> Refused<BTreeS
 }
 
 fn refuse(id: Option<ObjectId>) -> Refused<()> {
-    id.map_or(Ok(()), |id| refused_by_upload_pack(format!("upload-pack: not our ref {id}")))
+    id.map_or(Ok(()), |id| Err(not_our_ref(&[id])))
 }

@@ -27,6 +27,8 @@ pub enum Mode {
 pub enum Ask {
     /// Which references there are: the answer tells the client.
     Always,
+    /// The same, and their objects have to be here: the client has no place to wait for them later.
+    Whole,
     /// That the repository is still there: the answer names no reference, but what is gone has no answer.
     IfOld,
     /// Nothing: the client has been told of what it asks for.
@@ -62,7 +64,7 @@ impl Mode {
         match (ask, self) {
             (Ask::IfAbsent, _) | (_, Self::Eventual) => Decision::Answer,
             (_, Self::Lease(lease)) if is_younger_than(lease) => Decision::Answer,
-            (Ask::Always, _) => Decision::Ask,
+            (Ask::Always | Ask::Whole, _) => Decision::Ask,
             // An upstream that keeps silent is not waited for twice by one clone.
             (Ask::IfOld, _) if is_stale || is_younger_than(CAPABILITIES_AGE) => Decision::Answer,
             (Ask::IfOld, _) => Decision::AskBriefly,
@@ -84,7 +86,7 @@ mod tests {
     #[test]
     fn what_is_not_here_is_asked_about() {
         for mode in ALL {
-            for ask in [Ask::Always, Ask::IfOld, Ask::IfAbsent] {
+            for ask in [Ask::Always, Ask::Whole, Ask::IfOld, Ask::IfAbsent] {
                 assert_eq!(mode.decide(ask, None), Decision::Ask, "{mode:?} {ask:?}");
             }
         }
@@ -103,6 +105,7 @@ mod tests {
             (Mode::Eventual, Some(Known { age: None, is_stale: true }), Decision::Answer),
         ] {
             assert_eq!(mode.decide(Ask::Always, age), expected, "{mode:?} {age:?}");
+            assert_eq!(mode.decide(Ask::Whole, age), expected, "{mode:?} {age:?}");
         }
     }
 

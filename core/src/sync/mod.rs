@@ -8,15 +8,19 @@ mod breaker;
 mod bucket;
 mod freshness;
 mod guard;
+mod question;
 mod schedule;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 pub use breaker::{Breaker, BreakerPolicy};
 pub use bucket::Bucket;
 pub use freshness::{Ask, Decision, Known, Mode};
 pub use guard::{EmptyGuard, Judgement};
-pub use schedule::{Effect, Figures, Policy, Schedule, Ticket, Verdict};
+pub use question::{Effect, Need, Ticket, Verdict};
+pub use schedule::{Figures, Policy, Schedule};
+pub use wanted::Wanted;
 
 /// SplitMix64: a seed's stream of uniform numbers, for jitter.
 #[derive(Clone, Debug)]

@@ -1,15 +1,16 @@
 //! When to ask the upstream about which repository, and who hears the answer.
 //!
 //! ```text
-//!          a caller or the interval          it moved               a slot is free
-//!  Idle ------------------------> Queued -> Asking ------> Moved ------------------> Fetching
-//!   ^                                         | it did not, or it failed                |
-//!   '-----------------------------------------+-----------------------------------------'
+//! questions   Idle --a caller or the interval--> Queued --a slot is free--> Asking --told, or in vain--> Idle
+//! objects     Nothing --it moved--> Moved --a slot is free--> Fetching --ended--> Nothing
+//!                                     ^------------------------- ended, and it has moved again ---'
 //! ```
 //!
 //! Promises:
-//! - One question at a time per repository. All who arrived before it was asked share its answer; later ones share the
-//!   next, so that nobody hears of a state older than their request.
+//! - One question at a time per repository, and one fetch; the two run beside each other. All who arrived before a question
+//!   was asked share its answer; later ones share the next, so that nobody hears of a state older than their request.
+//! - Who needs references hears of them as soon as they are told. Who needs their objects too waits for the fetch that
+//!   brings what its own question has found, not for one that was under way before, unless that brings the same.
 //! - Failures space out attempts exponentially (full jitter, a cap), and only a verified success resets the count. A caller
 //!   shortens the wait, to [`Policy::ask_spacing`] or, where objects had been fetched in vain, to
 //!   [`Policy::fetch_spacing`]; its question is then put off by that much, not answered from memory.
@@ -21,7 +22,7 @@ mod figures;
 
 pub use figures::Figures;
 
-use super::{Breaker, BreakerPolicy, Bucket, Random};
+use super::{Breaker, BreakerPolicy, Bucket, Effect, Need, Random, Ticket, Verdict};
 use crate::{
     fault::Fault,
     limits::{SYNC_UNKNOWN_MAX, SYNC_WAITING_MAX},
@@ -33,46 +34,6 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-
-/// A caller that waits for an answer; the driver knows who it is.
-pub type Ticket = u64;
-
-/// How one question ended.
-#[derive(Clone, Debug)]
-pub enum Verdict {
-    /// What is here is proven equal to what the upstream has confirmed.
-    Verified,
-    /// The upstream says that there is no such repository.
-    Missing,
-    /// The upstream wants credentials or refuses: 401 or 403, gone for good (410), withheld for legal reasons (451).
-    Denied(u16),
-    /// It can't be mirrored, and why.
-    Unsupported(Arc<Fault>),
-    /// The upstream did not answer, or says that it is failing.
-    Outage(Arc<Fault>),
-    /// The upstream answered, but what is here could not be made equal.
-    Failed(Arc<Fault>),
-    /// Whoever answered does not answer as the upstream: it redirects, or is no Git host. Time alone does not change that.
-    Useless(Arc<Fault>),
-}
-
-/// What the driver has to do.
-#[derive(Debug)]
-pub enum Effect {
-    /// Ask the upstream for its references; then call [`Schedule::moved`] or [`Schedule::finished`].
-    Ask(Arc<str>),
-    /// Fetch and publish; then call [`Schedule::finished`].
-    Fetch(Arc<str>),
-    /// Tell these callers.
-    Answer {
-        /// Which repository.
-        path: Arc<str>,
-        /// Who waits.
-        tickets: Vec<Ticket>,
-        /// What they hear.
-        verdict: Verdict,
-    },
-}
 
 /// The numbers.
 #[derive(Clone, Copy, Debug)]
@@ -105,27 +66,41 @@ pub struct Policy {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum Question {
     Idle,
     Queued,
     Asking,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Objects {
+    Nothing,
     Moved,
     Fetching,
 }
 
 #[derive(Debug)]
 struct Repository {
-    phase: Phase,
+    question: Question,
+    objects: Objects,
+    /// What is being fetched is not what was found last.
+    again: bool,
     /// It is mirrored here, or the upstream's listing names it.
     known: bool,
     /// Its fetch holds one of the slots for first mirrors.
     creating: bool,
     /// The question was asked by the interval alone.
     background: bool,
+    /// What it found waits for a fetch, and nobody for that.
+    moved_in_background: bool,
     /// Who shares the question that runs or is about to run.
-    current: Vec<Ticket>,
+    current: Vec<(Ticket, Need)>,
     /// Who shares the next one.
-    next: Vec<Ticket>,
+    next: Vec<(Ticket, Need)>,
+    /// Who waits for the fetch that runs or is about to run.
+    arriving: Vec<Ticket>,
+    /// And for the one after it.
+    arriving_next: Vec<Ticket>,
     attempts: Attempts,
     /// The last answer was a refusal: remembered for callers until `not_before`.
     refusal: Option<Verdict>,
@@ -146,9 +121,9 @@ pub struct Schedule {
     waiting: usize,
     timers: BTreeSet<(Duration, Arc<str>)>,
     demanded: VecDeque<Arc<str>>,
-    /// Repositories in [`Phase::Queued`] whose question is put off.
+    /// Repositories in [`Question::Queued`] whose question is put off.
     delayed: BTreeSet<(Duration, Arc<str>)>,
-    /// Repositories in [`Phase::Moved`]: those with callers, first mirrors, the rest. An entry may be stale.
+    /// Repositories in [`Objects::Moved`]: those with callers, first mirrors, the rest. An entry may be stale.
     moved_demanded: VecDeque<Arc<str>>,
     moved_creations: VecDeque<Arc<str>>,
     moved_background: VecDeque<Arc<str>>,
@@ -200,7 +175,7 @@ impl Schedule {
         }
         repository.known = true;
         self.unknown -= 1;
-        if repository.phase == Phase::Idle {
+        if repository.is_idle() {
             self.set_timer(path, Some(now));
         }
     }
@@ -212,7 +187,7 @@ impl Schedule {
     }
 
     /// A caller wants to hear what the upstream says from now on.
-    pub fn ask(&mut self, now: Duration, path: &Arc<str>, ticket: Ticket) {
+    pub fn ask(&mut self, now: Duration, path: &Arc<str>, ticket: Ticket, need: Need) {
         if self.waiting >= SYNC_WAITING_MAX {
             return self.refuse(path, ticket, "too many callers wait for the upstream");
         }
@@ -228,20 +203,20 @@ impl Schedule {
         }
         let open = self.breaker.is_open(now);
         let Some(repository) = self.repositories.get_mut(path) else { return };
-        match repository.phase {
-            Phase::Idle => {
+        match repository.question {
+            Question::Idle => {
                 let early = now < repository.not_before;
                 let refusal = repository.refusal.clone().filter(|_| early);
                 let outage = self.last_outage.as_ref().filter(|_| open).map(|fault| Verdict::Outage(fault.clone()));
                 if let Some(verdict) = refusal.or(outage) {
-                    if repository.timer.is_none() {
+                    if repository.timer.is_none() && repository.is_idle() {
                         self.set_timer(path, Some(now + self.policy.refusal_ttl));
                     }
                     let path = path.clone();
                     return self.effects.push_back(Effect::Answer { path, tickets: vec![ticket], verdict });
                 }
-                repository.current.push(ticket);
-                repository.phase = Phase::Queued;
+                repository.current.push((ticket, need));
+                repository.question = Question::Queued;
                 if early {
                     self.delayed.insert((repository.not_before, path.clone()));
                 } else {
@@ -249,29 +224,62 @@ impl Schedule {
                 }
                 self.set_timer(path, None);
             }
-            Phase::Queued => repository.current.push(ticket),
-            Phase::Asking | Phase::Fetching => repository.next.push(ticket),
-            Phase::Moved => {
-                repository.next.push(ticket);
-                if repository.background {
-                    repository.background = false;
-                    self.moved_demanded.push_back(path.clone());
-                }
-            }
+            Question::Queued => repository.current.push((ticket, need)),
+            Question::Asking => repository.next.push((ticket, need)),
         }
         self.waiting += 1;
+        self.hurry(path);
     }
 
-    /// The upstream answered, and its references differ from ours: a fetch will be ordered when a slot is free.
-    pub fn moved(&mut self, _now: Duration, path: &Arc<str>) {
-        let Some(repository) = self.repositories.get_mut(path).filter(|r| r.phase == Phase::Asking) else { return };
-        repository.phase = Phase::Moved;
+    /// Somebody is interested in what had moved unobserved.
+    fn hurry(&mut self, path: &Arc<str>) {
+        let Some(repository) = self.repositories.get_mut(path) else { return };
+        if repository.objects == Objects::Moved && std::mem::take(&mut repository.moved_in_background) {
+            self.moved_demanded.push_back(path.clone());
+        }
+    }
+
+    /// The upstream answered, and its references differ from ours: a fetch will be ordered when a slot is free. `is_coming`:
+    /// they are those that are being fetched.
+    pub fn moved(&mut self, now: Duration, path: &Arc<str>, is_coming: bool) {
+        let Some(repository) = self.repositories.get_mut(path).filter(|r| r.question == Question::Asking) else {
+            return;
+        };
+        repository.question = Question::Idle;
         self.asking -= 1;
         self.asking_background -= usize::from(repository.background);
-        self.moved += 1;
         self.breaker.answered();
-        repository.background &= repository.next.is_empty();
-        let queue = match (repository.known, repository.background) {
+        let callers = std::mem::take(&mut repository.current);
+        let is_observed = !repository.background || !repository.next.is_empty();
+        let fetch = match repository.objects {
+            Objects::Fetching if !is_coming => &mut repository.arriving_next,
+            _ => &mut repository.arriving,
+        };
+        let (objects, references): (Vec<_>, Vec<_>) = callers.into_iter().partition(|(_, n)| *n == Need::Objects);
+        fetch.extend(objects.into_iter().map(|(ticket, _)| ticket));
+        match repository.objects {
+            Objects::Nothing => {
+                repository.moved_in_background = !is_observed;
+                self.queue_fetch(path);
+            }
+            Objects::Moved if is_observed => self.hurry(path),
+            Objects::Moved => {}
+            Objects::Fetching => repository.again |= !is_coming,
+        }
+        self.waiting -= references.len();
+        if !references.is_empty() {
+            let tickets = references.into_iter().map(|(ticket, _)| ticket).collect();
+            self.effects.push_back(Effect::Told { path: path.clone(), tickets });
+        }
+        self.ask_next(now, path);
+    }
+
+    /// Puts what was found in line for a fetch.
+    fn queue_fetch(&mut self, path: &Arc<str>) {
+        let Some(repository) = self.repositories.get_mut(path) else { return };
+        repository.objects = Objects::Moved;
+        self.moved += 1;
+        let queue = match (repository.known, repository.moved_in_background) {
             (false, _) => &mut self.moved_creations,
             (true, false) => &mut self.moved_demanded,
             (true, true) => &mut self.moved_background,
@@ -279,37 +287,68 @@ impl Schedule {
         queue.push_back(path.clone());
     }
 
-    /// A question or a fetch ended.
-    pub fn finished(&mut self, now: Duration, path: &Arc<str>, verdict: Verdict) {
-        let random = self.random.next();
+    /// Who came while a question was under way shares the next one.
+    fn ask_next(&mut self, now: Duration, path: &Arc<str>) {
         let Some(repository) = self.repositories.get_mut(path) else { return };
-        let spacing = match repository.phase {
-            Phase::Asking => self.policy.ask_spacing,
-            _ => self.policy.fetch_spacing,
-        };
-        match repository.phase {
-            Phase::Asking => {
-                self.asking -= 1;
-                self.asking_background -= usize::from(repository.background);
-                match &verdict {
-                    Verdict::Outage(fault) => {
-                        self.last_outage = Some(fault.clone());
-                        self.breaker.outage(now, name_of(path), random);
-                    }
-                    Verdict::Failed(_) | Verdict::Useless(_) => self.breaker.undecided(now),
-                    _ => self.breaker.answered(),
-                }
-            }
-            Phase::Fetching => {
-                self.fetching -= 1;
-                self.creating -= usize::from(repository.creating);
-                repository.creating = false;
-            }
-            // Not ordered: a defect of the driver, and nothing to count.
-            Phase::Idle | Phase::Queued | Phase::Moved => return,
+        let later = std::mem::take(&mut repository.next);
+        self.waiting -= later.len();
+        for (ticket, need) in later {
+            self.ask(now, path, ticket, need);
         }
+    }
+
+    /// A question ended with nothing to fetch.
+    pub fn answered(&mut self, now: Duration, path: &Arc<str>, verdict: Verdict) {
+        let random = self.random.next();
+        // Not ordered: a defect of the driver, and nothing to count.
+        let Some(repository) = self.repositories.get_mut(path).filter(|r| r.question == Question::Asking) else {
+            return;
+        };
+        repository.question = Question::Idle;
+        self.asking -= 1;
+        self.asking_background -= usize::from(repository.background);
+        match &verdict {
+            Verdict::Outage(fault) => {
+                self.last_outage = Some(fault.clone());
+                self.breaker.outage(now, name_of(path), random);
+            }
+            Verdict::Failed(_) | Verdict::Useless(_) => self.breaker.undecided(now),
+            _ => self.breaker.answered(),
+        }
+        let tickets = std::mem::take(&mut repository.current).into_iter().map(|(ticket, _)| ticket).collect();
+        self.settle(now, path, tickets, verdict, self.policy.ask_spacing, random);
+        self.ask_next(now, path);
+    }
+
+    /// A fetch ended.
+    pub fn fetched(&mut self, now: Duration, path: &Arc<str>, verdict: Verdict) {
+        let random = self.random.next();
+        let Some(repository) = self.repositories.get_mut(path).filter(|r| r.objects == Objects::Fetching) else {
+            return;
+        };
+        repository.objects = Objects::Nothing;
+        self.fetching -= 1;
+        self.creating -= usize::from(std::mem::take(&mut repository.creating));
+        let again = std::mem::take(&mut repository.again);
+        let tickets = std::mem::replace(&mut repository.arriving, std::mem::take(&mut repository.arriving_next));
+        self.settle(now, path, tickets, verdict, self.policy.fetch_spacing, random);
+        if again {
+            self.set_timer(path, None);
+            self.queue_fetch(path);
+        }
+    }
+
+    /// What every end has to do: when to ask again, and who hears of it.
+    fn settle(
+        &mut self,
+        now: Duration,
+        path: &Arc<str>,
+        tickets: Vec<Ticket>,
+        verdict: Verdict,
+        spacing: Duration,
+        random: u64,
+    ) {
         let Some(repository) = self.repositories.get_mut(path) else { return };
-        repository.phase = Phase::Idle;
         repository.refusal = None;
         let again = match &verdict {
             Verdict::Verified => {
@@ -339,15 +378,12 @@ impl Schedule {
                 if repository.known { delay } else { delay.max(4 * self.policy.fetch_spacing) }
             }
         };
-        let tickets = std::mem::take(&mut repository.current);
-        let later = std::mem::take(&mut repository.next);
-        self.set_timer(path, Some(now + again));
-        self.waiting -= tickets.len() + later.len();
+        if repository.is_idle() {
+            self.set_timer(path, Some(now + again));
+        }
+        self.waiting -= tickets.len();
         if !tickets.is_empty() {
             self.effects.push_back(Effect::Answer { path: path.clone(), tickets, verdict });
-        }
-        for ticket in later {
-            self.ask(now, path, ticket);
         }
     }
 
@@ -392,10 +428,10 @@ impl Schedule {
             } else {
                 self.moved_background.pop_front()?
             };
-            let Some(repository) = self.repositories.get_mut(&path).filter(|r| r.phase == Phase::Moved) else {
+            let Some(repository) = self.repositories.get_mut(&path).filter(|r| r.objects == Objects::Moved) else {
                 continue;
             };
-            repository.phase = Phase::Fetching;
+            repository.objects = Objects::Fetching;
             repository.creating = !repository.known;
             self.creating += usize::from(repository.creating);
             self.moved -= 1;
@@ -421,11 +457,13 @@ impl Schedule {
         let fault = self.last_outage.clone()?;
         let path = self.demanded.pop_front()?;
         let repository = self.repositories.get_mut(&path)?;
-        repository.phase = Phase::Idle;
-        let tickets = std::mem::take(&mut repository.current);
+        repository.question = Question::Idle;
+        let tickets: Vec<_> = std::mem::take(&mut repository.current).into_iter().map(|(ticket, _)| ticket).collect();
         self.waiting -= tickets.len();
-        let again = self.breaker.opens_until().unwrap_or_default();
-        self.set_timer(&path, Some(again));
+        if repository.is_idle() {
+            let again = self.breaker.opens_until().unwrap_or_default();
+            self.set_timer(&path, Some(again));
+        }
         Some(Effect::Answer { path, tickets, verdict: Verdict::Outage(fault) })
     }
 
@@ -459,7 +497,7 @@ impl Schedule {
 
     fn start(&mut self, now: Duration, path: &Arc<str>, background: bool) {
         if let Some(repository) = self.repositories.get_mut(path) {
-            repository.phase = Phase::Asking;
+            repository.question = Question::Asking;
             repository.background = background;
             self.asking += 1;
             self.asking_background += usize::from(background);
@@ -495,14 +533,24 @@ impl Schedule {
 }
 
 impl Repository {
+    /// Nothing is under way. Only then does a timer run; whatever ends last sets it.
+    fn is_idle(&self) -> bool {
+        self.question == Question::Idle && self.objects == Objects::Nothing
+    }
+
     fn new() -> Self {
         Self {
-            phase: Phase::Idle,
+            question: Question::Idle,
+            objects: Objects::Nothing,
+            again: false,
             known: false,
             creating: false,
             background: false,
+            moved_in_background: false,
             current: Vec::new(),
             next: Vec::new(),
+            arriving: Vec::new(),
+            arriving_next: Vec::new(),
             attempts: Attempts::default(),
             refusal: None,
             not_before: Duration::ZERO,

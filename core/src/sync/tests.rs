@@ -1,10 +1,10 @@
 //! The schedule on virtual time against an upstream with seeded faults.
 //!
-//! Checked in every run: one question at a time per repository; the limits on questions, fetches and first mirrors; every
-//! caller answered exactly once; whoever hears "verified" hears it of a question asked after it came; after the faults
-//! end, everything converges.
+//! Checked in every run: one question and one fetch at a time per repository; the limits on questions, fetches and first
+//! mirrors; every caller answered exactly once; whoever hears "verified" or "told" hears it of a version that is not older
+//! than its own coming; after the faults end, everything converges.
 
-use super::{BreakerPolicy, Effect, Policy, Random, Schedule, Ticket, Verdict};
+use super::{BreakerPolicy, Effect, Need, Policy, Random, Schedule, Ticket, Verdict};
 use crate::{
     fault::Fault,
     limits::{SYNC_UNKNOWN_MAX, SYNC_WAITING_MAX},
@@ -56,10 +56,15 @@ struct World {
     jobs: BTreeSet<(Duration, u64)>,
     job: HashMap<u64, Job>,
     jobs_made: u64,
+    /// Being asked about.
     busy: BTreeSet<Arc<str>>,
-    waiting: BTreeMap<Ticket, (Arc<str>, Duration)>,
+    /// Found, and to be fetched; and being fetched.
+    found: BTreeMap<Arc<str>, u64>,
+    fetching: BTreeMap<Arc<str>, u64>,
+    /// Who waits for what, and which version was upstream when it came.
+    waiting: BTreeMap<Ticket, (Arc<str>, Need, u64)>,
     answers: Vec<(Ticket, Duration, Verdict)>,
-    asked_at: HashMap<Arc<str>, Duration>,
+    told: Vec<(Ticket, Duration)>,
     tickets: Ticket,
     down: bool,
     faults: bool,
@@ -86,9 +91,11 @@ impl World {
             job: HashMap::new(),
             jobs_made: 0,
             busy: BTreeSet::new(),
+            found: BTreeMap::new(),
+            fetching: BTreeMap::new(),
             waiting: BTreeMap::new(),
             answers: Vec::new(),
-            asked_at: HashMap::new(),
+            told: Vec::new(),
             tickets: 0,
             down: false,
             faults: false,
@@ -109,10 +116,15 @@ impl World {
     }
 
     fn ask(&mut self, path: &str) -> Ticket {
+        self.ask_for(path, Need::Objects)
+    }
+
+    fn ask_for(&mut self, path: &str, need: Need) -> Ticket {
         self.tickets += 1;
         let path: Arc<str> = path.into();
-        self.waiting.insert(self.tickets, (path.clone(), self.now));
-        self.schedule.ask(self.now, &path, self.tickets);
+        let version = self.upstream.get(&path).copied().unwrap_or(0);
+        self.waiting.insert(self.tickets, (path.clone(), need, version));
+        self.schedule.ask(self.now, &path, self.tickets, need);
         self.tickets
     }
 
@@ -133,20 +145,27 @@ impl World {
                     assert!(self.busy.insert(path.clone()), "{path}: two at a time");
                     self.asks += 1;
                     self.asks_while_down += u64::from(self.down);
-                    self.asked_at.insert(path.clone(), self.now);
                     self.start(Job::Ask(path), SECOND);
                 }
                 Effect::Fetch(path) => {
-                    assert!(self.busy.contains(&path));
-                    let version = self.upstream.get(&path).copied().unwrap_or(0);
+                    let version = self.found.remove(&path).expect("found before it is fetched");
+                    assert!(self.fetching.insert(path.clone(), version).is_none(), "{path}: two fetches at a time");
                     self.start(Job::Fetch(path, version), self.fetch_longest);
+                }
+                Effect::Told { path, tickets } => {
+                    let told = *self.found.get(&path).or(self.fetching.get(&path)).expect("something is on its way");
+                    for ticket in tickets {
+                        let (asked, need, since) = self.waiting.remove(&ticket).expect("told once");
+                        assert!(asked == path && need == Need::References && told >= since, "{path}: told of the past");
+                        self.told.push((ticket, self.now));
+                    }
                 }
                 Effect::Answer { path, tickets, verdict } => {
                     for ticket in tickets {
-                        let (asked, since) = self.waiting.remove(&ticket).expect("answered once");
+                        let (asked, _, since) = self.waiting.remove(&ticket).expect("answered once");
                         assert_eq!(asked, path);
                         if matches!(verdict, Verdict::Verified) {
-                            assert!(self.asked_at[&path] >= since, "{path}: an answer older than the question");
+                            assert!(self.here[&path] >= since, "{path}: an answer older than the question");
                         }
                         self.answers.push((ticket, self.now, verdict.clone()));
                     }
@@ -164,14 +183,24 @@ impl World {
         let fault = self.faults && self.chance(4);
         match job {
             Job::Ask(path) => {
+                self.busy.remove(&path);
                 let version = self.upstream.get(&path).copied();
+                let (found, fetching) = (self.found.get(&path).copied(), self.fetching.get(&path).copied());
                 let verdict = match version {
                     _ if self.down || fault => outage(),
                     None => Verdict::Missing,
-                    Some(version) if self.here.get(&path) == Some(&version) => Verdict::Verified,
-                    Some(_) => return self.schedule.moved(self.now, &path),
+                    Some(_) if found.is_none() && version == fetching => {
+                        return self.schedule.moved(self.now, &path, true);
+                    }
+                    Some(version) if found.or(fetching).is_none() && self.here.get(&path) == Some(&version) => {
+                        Verdict::Verified
+                    }
+                    Some(version) => {
+                        self.found.insert(path.clone(), version);
+                        return self.schedule.moved(self.now, &path, false);
+                    }
                 };
-                self.finish(&path, verdict);
+                self.schedule.answered(self.now, &path, verdict);
             }
             Job::Fetch(path, version) => {
                 let verdict = if self.down {
@@ -182,14 +211,10 @@ impl World {
                     self.here.insert(path.clone(), version);
                     Verdict::Verified
                 };
-                self.finish(&path, verdict);
+                self.fetching.remove(&path);
+                self.schedule.fetched(self.now, &path, verdict);
             }
         }
-    }
-
-    fn finish(&mut self, path: &Arc<str>, verdict: Verdict) {
-        self.busy.remove(path);
-        self.schedule.finished(self.now, path, verdict);
     }
 
     /// Runs until `until`.
@@ -226,7 +251,8 @@ fn everything_converges_after_seeded_faults() {
                 if world.chance(3) {
                     *world.upstream.entry(path.as_str().into()).or_insert(0) += 1;
                 }
-                world.ask(&path);
+                let need = if world.chance(2) { Need::Objects } else { Need::References };
+                world.ask_for(&path, need);
                 let pause = Duration::from_millis(world.random.next() % 3_000);
                 let until = world.now + pause;
                 world.run(until);
@@ -284,6 +310,37 @@ fn callers_share_a_question_and_later_ones_share_the_next() {
     assert!(at(&first) < at(&second));
 }
 
+/// A long fetch holds up nobody who needs references only, and what has moved meanwhile is fetched after it.
+#[test]
+fn references_are_told_while_objects_are_on_their_way() {
+    let mut world = World::new(8, 1);
+    let path: Arc<str> = "team/r0.git".into();
+    world.run(MINUTE);
+    world.fetch_longest = 20 * MINUTE;
+    world.upstream.insert(path.clone(), 2);
+    let objects = world.ask(&path);
+    let references = world.ask_for(&path, Need::References);
+    let until = world.now + 5 * SECOND;
+    world.run(until);
+    assert_eq!(world.told.iter().map(|(ticket, _)| *ticket).collect::<Vec<_>>(), [references]);
+    assert_eq!(world.fetching.get(&path), Some(&2));
+
+    // The same again, then something else: told both times, and only the last waits for a fetch of its own.
+    let same = world.ask_for(&path, Need::References);
+    let until = world.now + 5 * SECOND;
+    world.run(until);
+    world.upstream.insert(path.clone(), 3);
+    let [other, later] = [Need::References, Need::Objects].map(|need| world.ask_for(&path, need));
+    let until = world.now + 5 * SECOND;
+    world.run(until);
+    assert_eq!(world.told.iter().map(|(ticket, _)| *ticket).collect::<Vec<_>>(), [references, same, other]);
+    let until = world.now + 60 * MINUTE;
+    world.run(until);
+    let verified: Vec<_> = world.answers.iter().map(|(ticket, ..)| *ticket).collect();
+    assert_eq!((verified, world.here[&path]), (vec![objects, later], 3));
+    assert!(world.waiting.is_empty());
+}
+
 #[test]
 fn a_repository_that_never_verifies_is_no_hot_loop() {
     let mut schedule = Schedule::new(policy(), 3);
@@ -294,10 +351,10 @@ fn a_repository_that_never_verifies_is_no_hot_loop() {
         match schedule.poll(now) {
             Some(Effect::Ask(path)) => {
                 asks += 1;
-                schedule.moved(now, &path);
+                schedule.moved(now, &path, false);
             }
-            Some(Effect::Fetch(path)) => schedule.finished(now, &path, failed()),
-            Some(Effect::Answer { .. }) => unreachable!("nobody asked"),
+            Some(Effect::Fetch(path)) => schedule.fetched(now, &path, failed()),
+            Some(Effect::Answer { .. } | Effect::Told { .. }) => unreachable!("nobody asked"),
             None => now = schedule.deadline(now).expect("it is asked again").max(now + Duration::from_nanos(1)),
         }
     }
@@ -320,7 +377,7 @@ fn a_failing_repository_does_not_shut_out_the_others() {
         world.busy.remove(&bad);
         world.jobs.clear();
         world.job.clear();
-        world.schedule.finished(world.now, &bad, outage());
+        world.schedule.answered(world.now, &bad, outage());
         world.perform_effects();
         assert!(!world.waiting.contains_key(&ticket));
         let good = world.ask("team/r1.git");
@@ -395,7 +452,7 @@ fn effects(schedule: &mut Schedule, now: Duration) -> (Vec<Arc<str>>, Vec<Answer
         match effect {
             Effect::Ask(path) => asks.push(path),
             Effect::Answer { tickets, verdict, .. } => answers.push((tickets, verdict)),
-            Effect::Fetch(path) => panic!("{path} has not moved"),
+            Effect::Fetch(path) | Effect::Told { path, .. } => panic!("{path} has not moved"),
         }
     }
     (asks, answers)
@@ -411,15 +468,15 @@ fn too_many_callers_are_told_so_and_the_others_go_on_waiting() {
     let many = SYNC_WAITING_MAX as Ticket;
     schedule.know(SECOND, &path);
     for ticket in 0..=many {
-        schedule.ask(SECOND, &path, ticket);
+        schedule.ask(SECOND, &path, ticket, Need::Objects);
     }
     let (asks, answers) = effects(&mut schedule, SECOND);
     assert_eq!(asks, std::slice::from_ref(&path));
     assert!(refused(&answers, many, "too many callers wait for the upstream"), "{answers:?}");
-    schedule.finished(SECOND, &path, Verdict::Verified);
+    schedule.answered(SECOND, &path, Verdict::Verified);
     let (_, answers) = effects(&mut schedule, SECOND);
     assert!(matches!(&answers[..], [(tickets, Verdict::Verified)] if tickets.len() == SYNC_WAITING_MAX));
-    schedule.ask(SECOND, &path, many + 1);
+    schedule.ask(SECOND, &path, many + 1, Need::Objects);
     let (asks, answers) = effects(&mut schedule, SECOND);
     assert!(asks == [path] && answers.is_empty(), "there is room again");
 }
@@ -431,10 +488,10 @@ fn of_too_many_unknown_paths_the_oldest_is_forgotten() {
     let path = |number: usize| -> Arc<str> { format!("no/{number}.git").into() };
     let mut ask = |number: usize| {
         let now = Duration::from_millis(number as u64 + 1);
-        schedule.ask(now, &path(number % SYNC_UNKNOWN_MAX), 1);
+        schedule.ask(now, &path(number % SYNC_UNKNOWN_MAX), 1, Need::Objects);
         let (asks, answers) = effects(&mut schedule, now);
         for path in &asks {
-            schedule.finished(now, path, Verdict::Missing);
+            schedule.answered(now, path, Verdict::Missing);
         }
         assert!(matches!(&[answers, effects(&mut schedule, now).1].concat()[..], [(_, Verdict::Missing)]));
         !asks.is_empty()
@@ -445,10 +502,10 @@ fn of_too_many_unknown_paths_the_oldest_is_forgotten() {
     // One more takes the place of the first; asked for again, that one takes the place of the second.
     let now = 10 * SECOND;
     for (number, is_new) in [(SYNC_UNKNOWN_MAX, true), (2, false), (0, true), (1, true), (3, false)] {
-        schedule.ask(now, &path(number), 1);
+        schedule.ask(now, &path(number), 1, Need::Objects);
         let (asks, _) = effects(&mut schedule, now);
         assert_eq!(!asks.is_empty(), is_new, "{number}");
-        asks.iter().for_each(|path| schedule.finished(now, path, Verdict::Missing));
+        asks.iter().for_each(|path| schedule.answered(now, path, Verdict::Missing));
         effects(&mut schedule, now);
     }
 }
@@ -458,7 +515,7 @@ fn too_many_unknown_paths_at_once_are_refused() {
     let rate = Policy { unknown_per_second: u32::MAX, unknown_burst: u32::MAX, ..policy() };
     let mut schedule = Schedule::new(rate, 1);
     for number in 0..=SYNC_UNKNOWN_MAX {
-        schedule.ask(SECOND, &format!("no/{number}.git").into(), number as Ticket);
+        schedule.ask(SECOND, &format!("no/{number}.git").into(), number as Ticket, Need::Objects);
     }
     let (asks, answers) = effects(&mut schedule, SECOND);
     assert_eq!(asks.len(), policy().asks, "the others wait for their turn");

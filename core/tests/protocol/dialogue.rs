@@ -54,6 +54,7 @@ pub fn run(fixture: &Fixture, policy: &Policy, version: Version, phase: Phase, i
     let died = loop {
         match session.poll(&view) {
             Event::Send(some) => bytes.extend_from_slice(&some),
+            Event::Absent(_) => session.deny(),
             Event::NeedInput => match pieces.next() {
                 Some(piece) => session.receive(piece),
                 None => session.finish_input(),

@@ -143,6 +143,7 @@ impl Fixture {
             refs: &self.refs,
             hidden: &self.hidden,
             recent: &self.recent,
+            pending: None,
             objects: &self.objects,
             shallow: &self.shallow,
             policy,

@@ -4,6 +4,7 @@
 // A panic is a test's report, in what it calls too.
 #![allow(clippy::unwrap_used, reason = "a panic is a test's report")]
 
+mod absent;
 mod bounds;
 mod dialogue;
 mod fixture;

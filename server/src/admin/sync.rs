@@ -5,7 +5,7 @@ use crate::{
         exchange::{Exchange, Unread},
         response::Response,
     },
-    serve::resolve::confirm,
+    serve::resolve::{Ask, confirm},
     sync::Confirmed,
 };
 use heliostat_core::{RepositoryPath, fault::Fault, store::Snapshot};
@@ -24,7 +24,7 @@ pub async fn answer(exchange: &mut Exchange<'_>, path: RepositoryPath) -> io::Re
     }
     let node = exchange.shard.node.clone();
     let response = match node.mirrors() {
-        Some(mirrors) => outcome(&path, confirm(mirrors, &path, WAIT).await),
+        Some(mirrors) => outcome(&path, confirm(mirrors, &path, WAIT, Ask::Whole).await),
         None => Response::unavailable(2, "the server is starting, try again"),
     };
     exchange.respond(response).await
@@ -55,6 +55,8 @@ fn outcome(path: &RepositoryPath, confirmed: Confirmed) -> Response {
             more["error"] = fault.to_string().into();
             Response::json(503, &fields("stale", more))
         }
+        // Only of who needs no objects, which this is not.
+        Confirmed::Pending(_) => Response::json(202, &fields("on its way", json!({}))),
         Confirmed::NotFound => Response::json(404, &fields("not found", json!({}))),
         Confirmed::Denied(status) => Response::json(403, &fields("denied", json!({ "upstream_status": status }))),
         Confirmed::Unsupported(fault) => failed(501, "unsupported", &fault),

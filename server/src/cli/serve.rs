@@ -200,8 +200,11 @@ impl Server {
         let (post, inboxes) = Post::new(shards);
         let session_id = Some(session_id());
         tracing::debug!(session_id, "offered to clients");
-        let policy =
-            Arc::new(Policy { session_id, ..Policy::mirror(concat!("heliostat/", env!("CARGO_PKG_VERSION"))) });
+        let policy = Arc::new(Policy {
+            session_id,
+            parks_wants: true,
+            ..Policy::mirror(concat!("heliostat/", env!("CARGO_PKG_VERSION")))
+        });
         let tools = Tools {
             post: post.clone(),
             policy: policy.clone(),

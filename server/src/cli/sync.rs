@@ -151,6 +151,7 @@ fn seeded(config: &Config, store: &Store, path: &RepositoryPath, from: Seed, con
 fn outcome(confirmed: Confirmed) -> Outcome {
     match confirmed {
         Confirmed::Current(snapshot) => Ok(described(&snapshot)),
+        Confirmed::Pending(_) => Err("its objects are still on their way".into()),
         Confirmed::Stale(_, fault) => Err(format!("not brought up to date: {fault}")),
         Confirmed::NotFound => Err("not found: the upstream has no such repository, or no rule mirrors it".into()),
         Confirmed::Denied(410) => Err("the upstream says that the repository is gone (410)".into()),

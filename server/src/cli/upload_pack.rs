@@ -198,6 +198,7 @@ impl Opened {
             refs: &self.refs,
             hidden: &self.hidden,
             recent: &[],
+            pending: None,
             objects: &self.objects,
             shallow: &self.shallow,
             policy: &self.policy,
@@ -223,6 +224,8 @@ fn serve(arguments: &Arguments) -> Result<(), Failure> {
         deadline.postpone();
         match session.poll(&opened.view()) {
             Event::Send(bytes) => output.write(&bytes)?,
+            // Not this policy's; else all that can be said of it.
+            Event::Absent(_) => session.deny(),
             Event::NeedInput => match io::stdin().lock().read(&mut input) {
                 Ok(0) => session.finish_input(),
                 Ok(count) => session.receive(&input[..count]),

@@ -111,6 +111,8 @@ pub struct Mirror {
     pub exclude: Vec<Pattern>,
     /// When the upstream has to be asked, default [`Mode::Strict`].
     pub freshness: Mode,
+    /// How long a fetch waits for what nothing here leads to, default 10 s.
+    pub park: Duration,
     /// How long a reference advertisement waits for the upstream and the sync, default 20 s.
     pub wait: Duration,
 }

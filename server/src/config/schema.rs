@@ -34,8 +34,8 @@ const SECTIONS: &[Section] = &[
     },
     Section {
         name: "mirror",
-        built: &["include", "exclude", "freshness", "lease", "wait"],
-        not_built: &["refs", "on_demand", "park"],
+        built: &["include", "exclude", "freshness", "lease", "wait", "park"],
+        not_built: &["refs", "on_demand"],
     },
     Section { name: "sync", built: &["interval", "concurrency"], not_built: &[] },
     Section { name: "vet", built: &[], not_built: &["interval", "scrub_bytes_per_second"] },

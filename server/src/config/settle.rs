@@ -19,6 +19,7 @@ const DATA_DEFAULT: &str = "./heliostat-data";
 const WAIT_DEFAULT: Duration = Duration::from_secs(20);
 /// A client that waits longer has given up or holds a load balancer's connection for nothing.
 const WAIT_MAX: Duration = Duration::from_secs(600);
+const PARK_DEFAULT: Duration = Duration::from_secs(10);
 const LEASE_DEFAULT: Duration = Duration::from_secs(30);
 /// A lease of a day is an interval.
 const LEASE_MAX: Duration = Duration::from_secs(86_400);
@@ -379,7 +380,7 @@ fn settle_mirrors(
         let given = flags.mirrors.iter().map(|text| (Origin::Flag("--mirror"), text.clone())).collect();
         let include = patterns(given, mistakes);
         // Flags override the file: its rules are still read, so that their mistakes show, but do not count.
-        rules.push(Mirror { include, exclude: Vec::new(), freshness, wait: WAIT_DEFAULT });
+        rules.push(Mirror { include, exclude: Vec::new(), freshness, wait: WAIT_DEFAULT, park: PARK_DEFAULT });
     }
     let flags_rule = !rules.is_empty();
     for (origin, section) in sections {
@@ -387,11 +388,12 @@ fn settle_mirrors(
         let (include, exclude) = (section.texts("include"), section.texts("exclude"));
         let freshness = settle_freshness(&mut section, flag);
         let wait = section.duration("wait", WAIT_DEFAULT, Duration::ZERO..=WAIT_MAX);
+        let park = section.duration("park", PARK_DEFAULT, Duration::ZERO..=WAIT_MAX);
         if include.is_empty() {
             section.wrong(origin, "a [[mirror]] needs `include`, a list of patterns");
         }
         let (include, exclude) = (patterns(include, mistakes), patterns(exclude, mistakes));
-        let rule = Mirror { include, exclude, freshness, wait };
+        let rule = Mirror { include, exclude, freshness, wait, park };
         if !flags_rule {
             rules.push(rule);
         }
@@ -408,6 +410,7 @@ fn settle_mirrors(
                 exclude: Vec::new(),
                 freshness,
                 wait: WAIT_DEFAULT,
+                park: PARK_DEFAULT,
             }),
             None => {}
         }

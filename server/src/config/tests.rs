@@ -31,6 +31,7 @@ exclude = ["team/secret*"]
 freshness = "lease"
 lease = "45s"
 wait = "5s"
+park = "2s"
 
 [[mirror]]
 include = ["public/*"]
@@ -59,6 +60,8 @@ fn a_whole_file() {
     assert_eq!(config.http.listen.port(), 80);
     assert_eq!(config.upstream, Upstream::Git { url: "https://git.example.com/scm".into(), ca: None });
     assert_eq!(config.rule("team/app.git").unwrap().wait, Duration::from_secs(5));
+    assert_eq!(config.rule("team/app.git").unwrap().park, Duration::from_secs(2));
+    assert_eq!(config.rule("public/x.git").unwrap().park, Duration::from_secs(10));
     assert_eq!(config.rule("public/x.git").unwrap().wait, Duration::from_secs(20));
     assert_eq!(config.rule("team/app.git").unwrap().freshness, Mode::Lease(Duration::from_secs(45)));
     assert_eq!(config.rule("public/x.git").unwrap().freshness, Mode::Strict);

@@ -3,9 +3,11 @@
 use crate::shard::task;
 use futures_lite::FutureExt;
 use heliostat_core::{
+    ObjectId,
     fault::Fault,
     pack::{Framing, Plan},
     protocol::Session,
+    refs::RefTable,
     store::{RepositoryId, Snapshot},
 };
 use std::{
@@ -23,6 +25,8 @@ pub struct Job {
     pub repository: RepositoryId,
     /// What is answered from.
     pub snapshot: Arc<Snapshot>,
+    /// What the client may have been told that is still on its way.
+    pub pending: Option<Arc<RefTable>>,
     /// The conversation, its input complete.
     pub session: Session,
     /// When it began to wait.
@@ -79,6 +83,8 @@ pub enum End {
     /// A pack is ordered, to be sent in these frames; [`Step::Planned`] follows. The order itself, perhaps of a million
     /// wants, stays with the worker.
     Pack(Framing),
+    /// These wants can't be granted: nothing has been said yet, and the conversation can be taken up again.
+    Absent(Vec<ObjectId>),
     /// It is over, in a fault if there is one: what the peer hears of that is in the bytes.
     Over(Option<Fault>),
 }

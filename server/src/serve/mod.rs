@@ -4,11 +4,13 @@
 //! repository's owner shard as a [`job`], is planned by one of the [`workers`], and streams from the accepting shard.
 //! This is the only place where HTTP and the protocol machine meet, and neither knows of the other.
 
+pub mod door;
 pub mod flights;
 pub mod freshness;
 pub mod job;
 pub mod node;
 pub mod owner;
+pub mod parking;
 pub mod redirect;
 pub mod references;
 pub mod resolve;

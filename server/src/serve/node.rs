@@ -5,7 +5,7 @@ use crate::{
     admin::desk::Desk, config::Config, holder::Holder, http::admission::Admission, metrics::ShardCounts,
     shard::drain::Stage, sync::Syncs,
 };
-use heliostat_core::{RepositoryPath, protocol::Policy, store::Store, sync::Mode};
+use heliostat_core::{RepositoryPath, limits::PARKED_MAX, protocol::Policy, store::Store, sync::Mode};
 use std::{
     sync::{
         Arc, OnceLock,
@@ -38,6 +38,8 @@ pub struct Node {
     mirrors: OnceLock<Mirrors>,
     /// Requests under way on all shards.
     live: AtomicU32,
+    /// Fetches that wait for their objects.
+    parked: AtomicU32,
 }
 
 /// The mirrored repositories, and what keeps them equal to the upstream.
@@ -47,6 +49,20 @@ pub struct Mirrors {
     /// What asks the upstream.
     pub syncs: Syncs,
 }
+
+/// What a rule says of waiting.
+#[derive(Clone, Copy)]
+pub struct Terms {
+    /// When the upstream has to be asked.
+    pub freshness: Mode,
+    /// How long a client may wait for its word.
+    pub wait: Duration,
+    /// How long for what nothing here leads to.
+    pub park: Duration,
+}
+
+/// For a path that no rule mirrors: the upstream is not asked.
+const UNRULED: Terms = Terms { freshness: Mode::Strict, wait: Duration::from_secs(20), park: Duration::ZERO };
 
 impl Node {
     /// A node with so many shards that does not serve yet.
@@ -71,6 +87,7 @@ impl Node {
             started: Instant::now(),
             mirrors: OnceLock::new(),
             live: AtomicU32::new(0),
+            parked: AtomicU32::new(0),
         }
     }
 
@@ -86,11 +103,10 @@ impl Node {
         self.stage.advance(crate::shard::drain::State::Serving);
     }
 
-    /// When the upstream has to be asked about `path`, and how long a client may wait for its word.
-    pub fn terms(&self, path: &RepositoryPath) -> (Mode, Duration) {
-        /// For a path that no rule mirrors: `confirm` says so at once.
-        const UNRULED: (Mode, Duration) = (Mode::Strict, Duration::from_secs(20));
-        self.config.rule(path.as_str()).map_or(UNRULED, |rule| (rule.freshness, rule.wait))
+    /// The terms on which `path` is served.
+    pub fn terms(&self, path: &RepositoryPath) -> Terms {
+        let rule = self.config.rule(path.as_str());
+        rule.map_or(UNRULED, |rule| Terms { freshness: rule.freshness, wait: rule.wait, park: rule.park })
     }
 
     /// Requests under way.
@@ -98,10 +114,26 @@ impl Node {
         self.live.load(Ordering::Acquire)
     }
 
+    /// A place to wait for objects; `None` if too many do.
+    pub fn park(self: &Arc<Self>) -> Option<Parked> {
+        let one_more = |parked: u32| (parked < PARKED_MAX).then_some(parked + 1);
+        self.parked.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
+        Some(Parked(self.clone()))
+    }
+
     /// Counts a request that draining waits for.
     pub fn begin_request(self: &Arc<Self>) -> Live {
         self.live.fetch_add(1, Ordering::AcqRel);
         Live(self.clone())
+    }
+}
+
+/// A fetch that waits for its objects; counts down when dropped.
+pub struct Parked(Arc<Node>);
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        self.0.parked.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

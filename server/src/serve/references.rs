@@ -27,7 +27,7 @@ pub async fn advertise(exchange: &mut Exchange<'_>, path: RepositoryPath) -> io:
     let version = version(exchange.head.git_protocol.as_deref());
     // The advertisement of v2 names no reference; `ls-refs` does, and asks then. But Git's client says that a repository is
     // not found only if it hears so here.
-    let ask = if version == Version::V2 { Ask::IfOld } else { Ask::Always };
+    let ask = if version == Version::V2 { Ask::IfOld } else { Ask::Whole };
     let node = exchange.shard.node.clone();
     let found = match resolve(&node, &path, ask).await {
         Ok(found) => found,
@@ -46,7 +46,7 @@ pub async fn advertise(exchange: &mut Exchange<'_>, path: RepositoryPath) -> io:
 pub async fn speak(mut answer: Answer<'_, '_>, mut session: Session, found: &Found) -> io::Result<()> {
     let node = answer.shard().node.clone();
     loop {
-        let event = with_view(&found.snapshot, &node.policy, &NEVER, |view| session.poll(view));
+        let event = with_view(&found.snapshot, found.references(), &node.policy, &NEVER, |view| session.poll(view));
         match event {
             Event::Send(bytes) => answer.push(&bytes).await?,
             Event::End(fault) => {
@@ -54,7 +54,7 @@ pub async fn speak(mut answer: Answer<'_, '_>, mut session: Session, found: &Fou
                 answer.record().end(fault.as_ref());
                 return answer.finish().await;
             }
-            Event::Pack(_) | Event::NeedInput => {
+            Event::Pack(_) | Event::Absent(_) | Event::NeedInput => {
                 answer.record().error = Some("the session needs what it said it would not".into());
                 return answer.abandon().await;
             }
@@ -78,7 +78,7 @@ pub fn headers(
     let mut headers = vec![("Content-Type", content_type.into())];
     headers.extend(cache.map(|cache| ("Heliostat-Cache", cache.word().into())));
     headers.push(("Heliostat-Freshness", found.freshness.header()));
-    headers.push(("Heliostat-Generation", generation(found).into()));
+    headers.push(("Heliostat-Generation", found.generation().into()));
     headers
 }
 
@@ -86,14 +86,9 @@ pub fn headers(
 pub fn note(record: &mut Record, found: &Found, cache: Option<Cache>) {
     record.repository = Some(found.path.to_string());
     record.freshness = Some(found.freshness.word());
-    record.generation = Some(generation(found));
+    record.generation = Some(found.generation());
     record.cache = cache.map(Cache::word);
     if matches!(found.freshness, Freshness::Stale(_)) {
         record.error = found.doubt.as_ref().map(ToString::to_string);
     }
-}
-
-fn generation(found: &Found) -> String {
-    let generation = found.snapshot.generation;
-    format!("{:016x}-{}", generation.epoch, generation.n)
 }

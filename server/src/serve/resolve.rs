@@ -1,5 +1,5 @@
 //! From the path in a request to a snapshot: found here, or confirmed by the upstream within the rule's `wait`, as the
-//! rule's `freshness` says.
+//! rule's `freshness` says. What the upstream has confirmed and what is still on its way is enough for references.
 //!
 //! What the upstream refused when it was asked last is refused for every request, until it shows it again: whoever asks for
 //! it makes the mirror ask.
@@ -8,35 +8,57 @@
 
 use super::{
     freshness::Freshness,
-    node::{Mirrors, Node},
+    node::{Mirrors, Node, Terms},
+    view::References,
 };
-use crate::{http::response::Response, shard::task, sync::Confirmed};
+use crate::{
+    http::response::Response,
+    shard::task,
+    sync::{Confirmed, Pending},
+};
 use heliostat_core::{
     RepositoryPath,
     fault::Fault,
     limits::CAPABILITIES_WAIT,
     store::{MirroredRepository, Refusal, RepositoryId, Snapshot, Stale},
-    sync::{Decision, Known},
+    sync::{Decision, Known, Mode},
 };
 use std::{sync::Arc, time::Duration};
 
 pub use heliostat_core::sync::Ask;
 
 /// Seconds until a client should try again when the upstream did not answer in time.
-const RETRY_AFTER_SECONDS: u32 = 10;
+pub const RETRY_AFTER_SECONDS: u32 = 10;
 
 /// A repository, ready to be answered from.
 pub struct Found {
-    /// Which.
-    pub repository: RepositoryId,
+    /// Which; `None` while its first objects are on their way.
+    pub repository: Option<RepositoryId>,
     /// Its upstream path, as it is mirrored.
     pub path: RepositoryPath,
     /// What is answered from.
     pub snapshot: Arc<Snapshot>,
+    /// What references are told from, if something newer than the snapshot is on its way.
+    pub pending: Option<Arc<Pending>>,
     /// What the upstream has to do with it.
     pub freshness: Freshness,
     /// If it is stale, why.
     pub doubt: Option<Arc<Fault>>,
+}
+
+impl Found {
+    /// `Heliostat-Generation`.
+    pub fn generation(&self) -> String {
+        if self.pending.is_some() || self.repository.is_none() {
+            return "pending".into();
+        }
+        self.snapshot.generation.to_string()
+    }
+
+    /// Which references the answer tells.
+    pub fn references(&self) -> References<'_> {
+        self.pending.as_ref().map_or(References::Here { pending: None }, |pending| References::Pending(&pending.refs))
+    }
 }
 
 /// Why there is nothing to answer from: what the client hears, and the words for the log.
@@ -62,20 +84,33 @@ pub async fn resolve(node: &Node, path: &RepositoryPath, ask: Ask) -> Result<Fou
     let Some(mirrors) = node.mirrors() else {
         return Err(Unresolved::new(Response::unavailable(2, "the server is starting, try again")));
     };
-    let (mode, wait) = node.terms(path);
-    let known = unrefused(mirrors, path);
+    let Terms { freshness: mode, wait, .. } = node.terms(path);
+    let known = known(mirrors, path, mode, ask);
     let decision = mode.decide(ask, known.as_ref().map(|(_, known)| *known));
     let confirmed = match (decision, known) {
         (Decision::Answer, Some((found, _))) => return Ok(found),
         (Decision::AskBriefly, Some((found, _))) => {
-            match task::within(wait.min(CAPABILITIES_WAIT), mirrors.syncs.confirm(path.as_str())).await {
+            match task::within(wait.min(CAPABILITIES_WAIT), mirrors.syncs.references(path.as_str())).await {
                 Some(Ok(confirmed)) => confirmed,
                 _ => return Ok(found),
             }
         }
-        _ => confirm(mirrors, path, wait).await,
+        _ => confirm(mirrors, path, wait, ask).await,
     };
     let (snapshot, doubt) = match confirmed {
+        Confirmed::Pending(pending) => {
+            let found = Found { freshness: Freshness::Confirmed, doubt: None, ..on_its_way(mirrors, path, pending) };
+            return Ok(found);
+        }
+        // The last word of the upstream is on its way: nobody is told less than others were before.
+        Confirmed::Stale(_, fault) | Confirmed::Unavailable(fault) | Confirmed::Useless(fault)
+            if ask != Ask::Whole
+                && let Some(pending) = mirrors.syncs.pending(path) =>
+        {
+            let age = mirrors.syncs.now().saturating_sub(pending.asked_at);
+            let freshness = Freshness::Stale(Stale { age: Some(age) });
+            return Ok(Found { freshness, doubt: Some(fault), ..on_its_way(mirrors, path, pending) });
+        }
         Confirmed::Current(snapshot) => (snapshot, None),
         Confirmed::Stale(snapshot, fault) => (snapshot, Some(fault)),
         refused => {
@@ -101,8 +136,12 @@ pub async fn resolve(node: &Node, path: &RepositoryPath, ask: Ask) -> Result<Fou
 }
 
 /// The upstream's word on `path`, within `wait`.
-pub async fn confirm(mirrors: &Mirrors, path: &RepositoryPath, wait: Duration) -> Confirmed {
-    match task::within(wait, mirrors.syncs.confirm(path.as_str())).await {
+pub async fn confirm(mirrors: &Mirrors, path: &RepositoryPath, wait: Duration, ask: Ask) -> Confirmed {
+    let answer = match ask {
+        Ask::Whole => mirrors.syncs.confirm(path.as_str()),
+        Ask::Always | Ask::IfOld | Ask::IfAbsent => mirrors.syncs.references(path.as_str()),
+    };
+    match task::within(wait, answer).await {
         Some(Ok(confirmed)) => confirmed,
         Some(Err(_)) => Confirmed::Unavailable(late("synchronisation has ended")),
         None => unconfirmed(mirrors, path),
@@ -113,16 +152,25 @@ pub async fn confirm(mirrors: &Mirrors, path: &RepositoryPath, wait: Duration) -
 /// references, what is here is known to be old, and the client comes again when the objects have arrived.
 fn unconfirmed(mirrors: &Mirrors, path: &RepositoryPath) -> Confirmed {
     let fault = late("no answer within `wait`");
+    if mirrors.syncs.pending(path).is_some() {
+        return Confirmed::Unavailable(still_coming());
+    }
     let Some(mirrored) = mirrors.syncs.find(path) else { return Confirmed::Unavailable(fault) };
     let standing = mirrored.standing();
     match (standing.refusal(), mirrored.snapshot()) {
         (Some(refusal), _) => refusal.into(),
-        (None, Some(snapshot)) if !standing.is_moving() => {
+        (None, Some(snapshot)) => {
             standing.unanswered(&fault);
             Confirmed::Stale(snapshot, fault)
         }
-        (None, _) => Confirmed::Unavailable(fault),
+        (None, None) => Confirmed::Unavailable(fault),
     }
+}
+
+/// The upstream has answered, and its objects take longer than `wait`.
+pub fn still_coming() -> Arc<Fault> {
+    let detail = "the objects have not come within `wait`";
+    Arc::new(Fault::upstream("this mirror is still fetching the repository from its upstream, try again", detail))
 }
 
 /// A folder's repository that is gone is asked for by the client's spelling; what is here may lie under the other.
@@ -147,7 +195,9 @@ fn late(detail: &str) -> Arc<Fault> {
 /// later.
 fn unresolved(confirmed: Confirmed) -> Unresolved {
     match confirmed {
-        Confirmed::Current(_) | Confirmed::Stale(..) | Confirmed::NotFound => Unresolved::new(Response::not_found()),
+        Confirmed::Current(_) | Confirmed::Pending(_) | Confirmed::Stale(..) | Confirmed::NotFound => {
+            Unresolved::new(Response::not_found())
+        }
         Confirmed::Denied(410) => Unresolved::because(
             Response::text(410, "the upstream says that this repository is gone for good"),
             "the upstream answers 410",
@@ -179,21 +229,58 @@ fn unresolved(confirmed: Confirmed) -> Unresolved {
 
 /// What is here, unasked.
 fn here(mirrors: &Mirrors, path: &RepositoryPath) -> Option<Found> {
-    found(mirrors, &*mirrors.syncs.find(path)?)
+    Some(found(mirrors, &*mirrors.syncs.find(path)?)?.0)
 }
 
-/// The same, unless the upstream refuses it.
-fn unrefused(mirrors: &Mirrors, path: &RepositoryPath) -> Option<(Found, Known)> {
-    let mirrored = mirrors.syncs.find(path).filter(|mirrored| mirrored.standing().refusal().is_none())?;
-    let (standing, now) = (mirrored.standing(), mirrors.syncs.now());
-    let known = Known { age: standing.age(now), is_stale: standing.stale(now).is_some() };
-    Some((found(mirrors, &mirrored)?, known))
+/// What an answer may be given from that needs no question, as far as `mode` says so; nothing if the upstream refuses it.
+fn known(mirrors: &Mirrors, path: &RepositoryPath, mode: Mode, ask: Ask) -> Option<(Found, Known)> {
+    let mirrored = mirrors.syncs.find(path);
+    if mirrored.as_ref().is_some_and(|mirrored| mirrored.standing().refusal().is_some()) {
+        return None;
+    }
+    let here = mirrored.and_then(|mirrored| found(mirrors, &mirrored));
+    let Some(pending) = mirrors.syncs.pending(path) else { return here };
+    match (here, ask) {
+        // What was confirmed last is not what is here.
+        (here, Ask::Whole) => here.map(|(found, known)| (found, Known { age: None, ..known })),
+        (Some(here), _) if mode == Mode::Eventual => Some(here),
+        (here, _) => {
+            let age = Some(mirrors.syncs.now().saturating_sub(pending.asked_at));
+            let is_stale = here.as_ref().is_some_and(|(_, known)| known.is_stale);
+            Some((on_its_way(mirrors, path, pending), Known { age, is_stale }))
+        }
+    }
 }
 
-fn found(mirrors: &Mirrors, mirrored: &MirroredRepository) -> Option<Found> {
+/// What references are told from while `pending` is on its way.
+fn on_its_way(mirrors: &Mirrors, path: &RepositoryPath, pending: Arc<Pending>) -> Found {
+    let age = mirrors.syncs.now().saturating_sub(pending.asked_at);
+    match here(mirrors, path) {
+        Some(found) => {
+            let freshness = match found.freshness {
+                stale @ Freshness::Stale(_) => stale,
+                _ => Freshness::Unasked(Some(age)),
+            };
+            Found { pending: Some(pending), freshness, ..found }
+        }
+        None => Found {
+            repository: None,
+            path: path.clone(),
+            snapshot: Arc::new(Snapshot::nothing()),
+            pending: Some(pending),
+            freshness: Freshness::Unasked(Some(age)),
+            doubt: None,
+        },
+    }
+}
+
+fn found(mirrors: &Mirrors, mirrored: &MirroredRepository) -> Option<(Found, Known)> {
     let snapshot = mirrored.snapshot()?;
     let path = mirrored.path().parse().ok()?;
     let (standing, now) = (mirrored.standing(), mirrors.syncs.now());
-    let freshness = standing.stale(now).map_or(Freshness::Unasked(standing.age(now)), Freshness::Stale);
-    Some(Found { repository: mirrored.id(), path, snapshot, freshness, doubt: standing.doubt() })
+    let (stale, age) = (standing.stale(now), standing.age(now));
+    let freshness = stale.map_or(Freshness::Unasked(age), Freshness::Stale);
+    let (repository, doubt) = (Some(mirrored.id()), standing.doubt());
+    let found = Found { repository, path, snapshot, pending: None, freshness, doubt };
+    Some((found, Known { age, is_stale: stale.is_some() }))
 }

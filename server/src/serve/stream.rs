@@ -6,7 +6,7 @@
 use super::{
     job::{Heard, Step, hear},
     resolve::Found,
-    view::{NEVER, with_view},
+    view::{NEVER, References, with_view},
 };
 use crate::{http::exchange::Answer, lost_pages, shard::task};
 use heliostat_core::{
@@ -54,10 +54,14 @@ pub async fn send(
     };
     let node = answer.shard().node.clone();
     let fault = loop {
-        match with_view(&found.snapshot, &node.policy, &NEVER, |view| session.poll(view)) {
+        match with_view(&found.snapshot, References::Here { pending: None }, &node.policy, &NEVER, |view| {
+            session.poll(view)
+        }) {
             Event::Send(bytes) => answer.push(&bytes).await?,
             Event::End(fault) => break fault,
-            Event::Pack(_) | Event::NeedInput => break Some(Fault::ours("internal error", "more after the pack")),
+            Event::Pack(_) | Event::Absent(_) | Event::NeedInput => {
+                break Some(Fault::ours("internal error", "more after the pack"));
+            }
         }
     };
     match failed.or_else(|| fault.map(|fault| fault.to_string())) {

@@ -6,7 +6,7 @@
 use super::{
     flights::SharedPlans,
     job::{Cache, End, Job, Spoken, Step},
-    view::with_view,
+    view::{References, with_view},
 };
 use crate::metrics::PlanCounts;
 use crate::shard::{
@@ -19,7 +19,7 @@ use heliostat_core::{
     graph::Graph,
     objects::ReadError,
     pack::{self, PlanError, Spool},
-    protocol::{Event, PackOrder, Policy},
+    protocol::{Asked, Event, PackOrder, Policy},
     store::{RepositoryId, Snapshot},
 };
 use std::{
@@ -109,14 +109,19 @@ impl Drop for Place<'_> {
 }
 
 fn work(job: Job, tools: &Tools) {
-    let Job { snapshot, mut session, client, steps, arrived, .. } = job;
+    let Job { snapshot, pending, mut session, client, steps, arrived, .. } = job;
     tools.counts.waited(arrived.elapsed());
+    let references = match (session.asked(), pending.as_deref()) {
+        (Some(Asked::References), Some(refs)) => References::Pending(refs),
+        (_, pending) => References::Here { pending },
+    };
     let mut bytes = Vec::new();
-    let (end, order) = with_view(&snapshot, &tools.policy, client.is_gone(), |view| {
+    let (end, order) = with_view(&snapshot, references, &tools.policy, client.is_gone(), |view| {
         loop {
             match session.poll(view) {
                 Event::Send(more) => bytes.extend(more),
                 Event::Pack(order) => break (End::Pack(order.framing), Some(Arc::from(order))),
+                Event::Absent(ids) => break (End::Absent(ids), None),
                 Event::End(fault) => break (End::Over(fault), None),
                 // The input is complete: a machine that asks for more has a defect.
                 Event::NeedInput => {

@@ -1,17 +1,20 @@
 //! The thread that owns the schedule: events in, effects out.
 
 use super::{
-    Confirmed, Repositories, Shared, job, pool,
+    Confirmed, Repositories, Shared,
+    arrivals::{Arrival, Arrivals, Coming, Ended, Want},
+    job, pool,
     tidy::{self, Chore},
+    wants::Wants,
 };
-use crate::upstream::{Asked, Context, Progress, UpstreamError};
+use crate::upstream::{Asked, ById, Context, Progress, UpstreamError};
 use futures_channel::oneshot;
 use heliostat_core::{
     RepositoryPath,
     fault::Fault,
     retry::{Attempts, Backoff},
     store::{MirroredRepository, Refusal},
-    sync::{BreakerPolicy, Effect, EmptyGuard, Judgement, Policy, Schedule, Ticket, Verdict},
+    sync::{BreakerPolicy, Effect, EmptyGuard, Judgement, Need, Policy, Schedule, Ticket, Verdict},
 };
 use std::{
     collections::HashMap,
@@ -31,13 +34,19 @@ const RETRY: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::fr
 
 pub(super) enum Event {
     /// Somebody wants to know.
-    Confirm { path: RepositoryPath, reply: oneshot::Sender<Confirmed> },
+    Confirm { path: RepositoryPath, need: Need, reply: oneshot::Sender<Confirmed> },
+    /// Somebody waits for the end of the fetch that is under way.
+    Park { path: RepositoryPath, reply: oneshot::Sender<Arrival> },
+    /// Somebody wants objects that nothing here leads to.
+    Want { path: RepositoryPath, want: Want },
     /// Somebody wants to know what there is.
     List { reply: oneshot::Sender<Repositories> },
     /// The upstream told its references.
     Asked { path: RepositoryPath, asked: Box<dyn Asked>, progress: Arc<Progress> },
-    /// A question or a fetch ended.
-    Finished { path: RepositoryPath, verdict: Verdict },
+    /// A question ended without references.
+    Answered { path: RepositoryPath, verdict: Verdict },
+    /// A fetch ended.
+    Fetched { path: RepositoryPath, verdict: Verdict, by_id: ById },
     /// The upstream's repositories; `None` if it can't list them.
     Listed(Result<Option<Vec<RepositoryPath>>, UpstreamError>),
     /// The end.
@@ -50,10 +59,10 @@ struct Driver {
     schedule: Schedule,
     waiting: HashMap<Ticket, oneshot::Sender<Confirmed>>,
     last_ticket: Ticket,
-    /// Repositories whose references have moved and that wait for their fetch.
-    moved: HashMap<Arc<str>, Moved>,
+    arrivals: Arrivals,
+    wants: Wants,
     guards: HashMap<Arc<str>, EmptyGuard>,
-    /// When the questions under way were asked, their fetches included.
+    /// When the questions under way were asked.
     asked_at: HashMap<Arc<str>, Duration>,
     askers: flume::Sender<pool::Job>,
     fetchers: flume::Sender<pool::Job>,
@@ -62,9 +71,6 @@ struct Driver {
     list_at: Option<Duration>,
     list_attempts: Attempts,
 }
-
-/// A repository whose references have moved: what the upstream told, and where its progress is counted.
-type Moved = (Box<dyn Asked>, Arc<Progress>);
 
 /// Starts all threads.
 pub(super) fn start(shared: &Arc<Shared>) -> io::Result<(flume::Sender<Event>, Vec<JoinHandle<()>>)> {
@@ -99,7 +105,8 @@ pub(super) fn start(shared: &Arc<Shared>) -> io::Result<(flume::Sender<Event>, V
         schedule: Schedule::new(policy, fastrand::u64(..)),
         waiting: HashMap::new(),
         last_ticket: 0,
-        moved: HashMap::new(),
+        arrivals: Arrivals::default(),
+        wants: Wants::default(),
         guards: HashMap::new(),
         asked_at: HashMap::new(),
         askers,
@@ -127,11 +134,15 @@ impl Driver {
             if self.list_at.is_some_and(|at| at <= now) {
                 self.list();
             }
+            while let Some(path) = self.wants.poll(now) {
+                self.last_ticket += 1;
+                self.schedule.ask(now, &path, self.last_ticket, Need::References);
+            }
             while let Some(effect) = self.schedule.poll(now) {
                 self.perform(effect);
             }
             self.shared.counts.stand(&self.schedule.figures(now));
-            let next = self.schedule.deadline(now).into_iter().chain(self.list_at).min();
+            let next = self.schedule.deadline(now).into_iter().chain(self.list_at).chain(self.wants.deadline()).min();
             let event = match next {
                 Some(at) => inbox.recv_deadline(self.shared.origin + at),
                 None => inbox.recv().map_err(|_| flume::RecvTimeoutError::Disconnected),
@@ -147,7 +158,7 @@ impl Driver {
     fn apply(&mut self, event: Event) {
         let now = self.shared.now();
         match event {
-            Event::Confirm { path, reply } => {
+            Event::Confirm { path, need, reply } => {
                 let path = self.shared.canonical(&path);
                 if self.shared.config.rule(path.as_str()).is_none() {
                     let _ = reply.send(Confirmed::NotFound);
@@ -155,7 +166,14 @@ impl Driver {
                 }
                 self.last_ticket += 1;
                 self.waiting.insert(self.last_ticket, reply);
-                self.schedule.ask(now, &path.as_str().into(), self.last_ticket);
+                self.schedule.ask(now, &path.as_str().into(), self.last_ticket, need);
+            }
+            Event::Park { path, reply } => {
+                self.arrivals.park(&self.shared.canonical(&path).as_str().into(), reply);
+            }
+            Event::Want { path, want } => {
+                let path: Arc<str> = self.shared.canonical(&path).as_str().into();
+                self.wants.add(now, &path, want);
             }
             Event::List { reply } => {
                 let shared = self.shared.clone();
@@ -164,20 +182,24 @@ impl Driver {
                 let _ = self.askers.send(Box::new(job));
             }
             Event::Asked { path, asked, progress } => self.compare(now, &path.as_str().into(), asked, progress),
-            Event::Finished { path, verdict } => self.finish(now, &path.as_str().into(), verdict),
+            Event::Answered { path, verdict } => self.answered(now, &path.as_str().into(), verdict),
+            Event::Fetched { path, verdict, by_id } => self.fetched(now, &path.as_str().into(), verdict, &by_id),
             Event::Listed(listed) => self.note_list(now, listed),
             Event::Stop => {}
         }
     }
 
-    /// What the upstream told, against what is here.
+    /// What the upstream told, against what is here and what is on its way.
     fn compare(&mut self, now: Duration, path: &Arc<str>, asked: Box<dyn Asked>, progress: Arc<Progress>) {
         let theirs = &asked.advertised().refs;
         let repository = self.shared.mirrored(path);
         let snapshot = repository.as_ref().and_then(|repository| repository.snapshot());
         let (had, same) = snapshot.map_or((0, false), |s| (s.refs.len(), s.refs.digest() == theirs.digest()));
-        if same {
-            return self.finish(now, path, Verdict::Verified);
+        self.wants.told(path, theirs.digest());
+        let wants = self.wants.take(path);
+        // What is on its way would replace what is the upstream's again.
+        if same && !self.arrivals.are_under_way(path) && wants.is_empty() {
+            return self.answered(now, path, Verdict::Verified);
         }
         if let Some(repository) = repository {
             repository.standing().moved();
@@ -188,23 +210,58 @@ impl Driver {
             if guard.judge(now, had, has) == Judgement::Hold {
                 tracing::warn!(repository = &**path, had, "the upstream suddenly advertises no reference; held back");
                 let text = "the upstream answers without any reference, which is not believed yet";
-                return self.finish(now, path, Verdict::Failed(Arc::new(Fault::upstream(text, text))));
+                self.wants.put_back(path, wants);
+                return self.answered(now, path, Verdict::Failed(Arc::new(Fault::upstream(text, text))));
             }
         }
         self.guards.remove(path);
-        self.moved.insert(path.clone(), (asked, progress));
-        self.schedule.moved(now, path);
+        let asked_at = self.asked_at.remove(path).unwrap_or(now);
+        let is_coming = self.arrivals.found(path, Coming::new(asked, progress, asked_at, wants));
+        match self.shared.pending_as(path).filter(|_| is_coming) {
+            Some(pending) => self.shared.show(path, Some(pending.confirmed_again(asked_at))),
+            None => self.show(path),
+        }
+        self.schedule.moved(now, path, is_coming);
     }
 
-    fn finish(&mut self, now: Duration, path: &Arc<str>, verdict: Verdict) {
-        self.shared.end(path);
+    /// A question ended, and nothing has to be fetched.
+    fn answered(&mut self, now: Duration, path: &Arc<str>, verdict: Verdict) {
         let asked_at = self.asked_at.remove(path).unwrap_or(now);
+        self.conclude(now, path, &verdict, asked_at);
+        self.show(path);
+        if let Some(why) = verdict.fault() {
+            self.wants.fail(path, why);
+        }
+        self.schedule.answered(now, path, verdict);
+    }
+
+    fn fetched(&mut self, now: Duration, path: &Arc<str>, verdict: Verdict, by_id: &ById) {
+        let arrival = match (&verdict, verdict.fault()) {
+            (Verdict::Verified, _) => Arrival::Ended,
+            (_, Some(why)) => Arrival::Failed(why.clone()),
+            (refused, None) => {
+                let why = Fault::upstream("the upstream refuses the repository", format_args!("{refused:?}"));
+                Arrival::Failed(Arc::new(why))
+            }
+        };
+        let ended = self.arrivals.end(path, matches!(arrival, Arrival::Ended));
+        // What the upstream said is as old as the question, however long its objects took.
+        let asked_at = ended.as_ref().map_or(now, |ended| ended.asked_at);
+        self.conclude(now, path, &verdict, asked_at);
+        self.show(path);
+        self.schedule.fetched(now, path, verdict);
+        if let Some(Ended { refs, wants, .. }) = ended {
+            self.wants.end(now, path, refs.digest(), wants, &arrival, by_id);
+        }
+        self.arrivals.wake(path, &arrival);
+    }
+
+    /// What follows from every end, for the repository that is here.
+    fn conclude(&mut self, now: Duration, path: &Arc<str>, verdict: &Verdict, asked_at: Duration) {
         if let Some(repository) = self.shared.mirrored(path) {
             self.schedule.know(now, path);
             let standing = repository.standing();
-            standing.settled();
-            match &verdict {
-                // What the upstream said is as old as the question, however long its objects took.
+            match verdict {
                 Verdict::Verified => standing.confirmed(asked_at),
                 Verdict::Missing => standing.refused(Refusal::Missing),
                 Verdict::Denied(status) => standing.refused(Refusal::Denied(*status)),
@@ -212,13 +269,23 @@ impl Driver {
                     standing.unanswered(why);
                 }
             }
+            match (self.arrivals.are_under_way(path), standing.refusal()) {
+                (true, None) => standing.moved(),
+                (true, Some(_)) => {}
+                (false, _) => standing.settled(),
+            }
             self.consolidate_if_it_pays(path, &repository);
         }
         if matches!(verdict, Verdict::Verified) && !self.shared.superseded(path).is_empty() {
             // Nobody listens any more when the process is ending.
             let _ = self.tidy.send(Chore::SecondCopies(path.clone()));
         }
-        self.schedule.finished(now, path, verdict);
+    }
+
+    /// Lets others see what is on its way.
+    fn show(&self, path: &Arc<str>) {
+        let here = self.shared.mirrored(path).and_then(|repository| repository.snapshot());
+        self.shared.show(path, self.arrivals.pending(path, here.as_deref()));
     }
 
     /// At the start and at the end of each question, whether anything was published or not: what a restart or a failure has
@@ -234,28 +301,42 @@ impl Driver {
             Effect::Ask(path) => {
                 self.asked_at.insert(path.clone(), self.shared.now());
                 let (shared, events) = (self.shared.clone(), self.events.clone());
-                self.work(path, |driver, path| {
+                self.work(path, Self::answered, |driver, path| {
                     driver.askers.send(Box::new(move || job::ask(&shared, &events, &path))).is_ok()
                 });
             }
             Effect::Fetch(path) => {
                 let (shared, events) = (self.shared.clone(), self.events.clone());
-                let Some((asked, progress)) = self.moved.remove(&path) else { return };
-                self.work(path, |driver, path| {
-                    let job = move || job::fetch(&shared, &events, &path, asked, &progress);
-                    driver.fetchers.send(Box::new(job)).is_ok()
+                let Some(coming) = self.arrivals.begin(&path) else { return };
+                let lost = |driver: &mut Self, now, path: &Arc<str>, verdict| {
+                    driver.fetched(now, path, verdict, &ById::default());
+                };
+                self.work(path, lost, |driver, path| {
+                    driver.fetchers.send(Box::new(move || job::fetch(&shared, &events, &path, coming))).is_ok()
                 });
+            }
+            Effect::Told { path, tickets } => {
+                match self.shared.pending_as(&path) {
+                    Some(pending) => self.reply(tickets, &Confirmed::Pending(pending)),
+                    // It has come in this very moment.
+                    None => self.answer(&path, tickets, &Verdict::Verified),
+                }
             }
             Effect::Answer { path, tickets, verdict } => self.answer(&path, tickets, &verdict),
         }
     }
 
-    fn work(&mut self, path: Arc<str>, send: impl FnOnce(&Self, RepositoryPath) -> bool) {
+    /// Has `send` hand a job to a thread. Where that can't be, it has `ended`.
+    fn work(
+        &mut self,
+        path: Arc<str>,
+        ended: fn(&mut Self, Duration, &Arc<str>, Verdict),
+        send: impl FnOnce(&Self, RepositoryPath) -> bool,
+    ) {
         let sent = path.parse().is_ok_and(|path| send(self, path));
         if !sent {
             let fault = Fault::ours("this mirror is shutting down", "no thread takes the job");
-            let now = self.shared.now();
-            self.schedule.finished(now, &path, Verdict::Failed(Arc::new(fault)));
+            ended(self, self.shared.now(), &path, Verdict::Failed(Arc::new(fault)));
         }
     }
 
@@ -264,6 +345,9 @@ impl Driver {
         if let (Some(repository), Verdict::Outage(why)) = (&repository, verdict) {
             // It may not have been asked itself: others' questions were in vain.
             repository.standing().unanswered(why);
+        }
+        if let Some(why) = verdict.fault() {
+            self.wants.fail(path, why);
         }
         let refusal = repository.as_ref().and_then(|repository| repository.standing().refusal());
         let snapshot = repository.and_then(|repository| repository.snapshot());
@@ -286,6 +370,10 @@ impl Driver {
                 refusal.map_or_else(|| Confirmed::Stale(snapshot, fault.clone()), Confirmed::from)
             }
         };
+        self.reply(tickets, &confirmed);
+    }
+
+    fn reply(&mut self, tickets: Vec<Ticket>, confirmed: &Confirmed) {
         for ticket in tickets {
             if let Some(reply) = self.waiting.remove(&ticket) {
                 // Who has gone meanwhile does not want to know.

@@ -2,11 +2,13 @@
 
 use super::{
     Shared,
+    arrivals::Coming,
+    by_id,
     driver::Event,
     seed::{self, Seed},
 };
 use crate::metrics::{SyncCounts, syncs::Work};
-use crate::upstream::{self, Asked, Context, Have, Phase, Progress, Upstream, UpstreamError};
+use crate::upstream::{self, Asked, ById, Context, Have, Phase, Progress, Upstream, UpstreamError};
 use heliostat_core::{
     RepositoryPath,
     fault::Fault,
@@ -27,17 +29,27 @@ struct Report<'a> {
     events: &'a flume::Sender<Event>,
     path: &'a RepositoryPath,
     event: Option<Event>,
+    /// What to say if there is none.
+    lost: fn(RepositoryPath, Verdict) -> Event,
+}
+
+fn answered(path: RepositoryPath, verdict: Verdict) -> Event {
+    Event::Answered { path, verdict }
+}
+
+fn fetched(path: RepositoryPath, verdict: Verdict) -> Event {
+    Event::Fetched { path, verdict, by_id: ById::default() }
 }
 
 impl Drop for Report<'_> {
     fn drop(&mut self) {
         let lost = || {
             let fault = Fault::ours("internal error", "the job panicked");
-            Event::Finished { path: self.path.clone(), verdict: Verdict::Failed(Arc::new(fault)) }
+            (self.lost)(self.path.clone(), Verdict::Failed(Arc::new(fault)))
         };
         let event = self.event.take().unwrap_or_else(lost);
         let verdict = match &event {
-            Event::Finished { verdict, .. } => Some(verdict),
+            Event::Answered { verdict, .. } | Event::Fetched { verdict, .. } => Some(verdict),
             _ => None,
         };
         self.work.ended(verdict, self.started.elapsed());
@@ -53,9 +65,10 @@ pub(super) fn ask(shared: &Shared, events: &flume::Sender<Event>, path: &Reposit
     let (counts, progress) = (&shared.counts, shared.begin(path));
     let context = Context { stop: shared.stop.clone(), progress: progress.clone() };
     let work = &counts.questions;
-    let mut report = Report { counts, work, progress, started: Instant::now(), events, path, event: None };
-    let answered = answered_before(&shared.store, &*shared.upstream, path);
-    report.event = Some(match shared.upstream.ask(&answered, &context) {
+    let mut report =
+        Report { counts, work, progress, started: Instant::now(), events, path, event: None, lost: answered };
+    let spelling = answered_before(&shared.store, &*shared.upstream, path);
+    report.event = Some(match shared.upstream.ask(&spelling, &context) {
         Ok(asked) => {
             let advertised = asked.advertised();
             if advertised.skipped > 0 {
@@ -65,24 +78,23 @@ pub(super) fn ask(shared: &Shared, events: &flume::Sender<Event>, path: &Reposit
             context.progress.enter(Phase::Waiting);
             Event::Asked { path: path.clone(), asked, progress: context.progress }
         }
-        Err(error) => Event::Finished { path: path.clone(), verdict: told(path, &error) },
+        Err(error) => answered(path.clone(), told(path, &error)),
     });
 }
 
 /// Fetches what the upstream told, proves it and publishes it.
-pub(super) fn fetch(
-    shared: &Shared,
-    events: &flume::Sender<Event>,
-    path: &RepositoryPath,
-    asked: Box<dyn Asked>,
-    progress: &Arc<Progress>,
-) {
+pub(super) fn fetch(shared: &Shared, events: &flume::Sender<Event>, path: &RepositoryPath, coming: Coming) {
+    let Coming { mut asked, progress, overtaken, groups, .. } = coming;
     let (counts, started) = (&shared.counts, Instant::now());
-    let work = &counts.fetches;
-    let mut report = Report { counts, work, progress: progress.clone(), started, events, path, event: None };
+    let (work, lost) = (&counts.fetches, fetched as _);
+    let mut report = Report { counts, work, progress: progress.clone(), started, events, path, event: None, lost };
+    let mut by_id = ById::default();
     let context = Context { stop: shared.stop.clone(), progress: progress.clone() };
-    let verdict = match bring(&shared.store, &*shared.upstream, path, asked, &context, None) {
+    let brought = bring(&shared.store, &*shared.upstream, path, &mut *asked, &context, None);
+    let verdict = match brought {
         Ok(snapshot) => {
+            by_id::bring_overtaken(shared, path, &mut *asked, &snapshot, &overtaken, &context);
+            by_id = by_id::bring_wanted(shared, path, &mut *asked, &groups, &context);
             let generation = snapshot.generation.n;
             let (bytes, elapsed) = (progress.bytes(), started.elapsed());
             tracing::info!(repository = %path, generation, bytes, ?elapsed, "synchronised");
@@ -91,7 +103,7 @@ pub(super) fn fetch(
         Err(error) => told(path, &error),
     };
     progress.enter(Phase::Done);
-    report.event = Some(Event::Finished { path: path.clone(), verdict });
+    report.event = Some(Event::Fetched { path: path.clone(), verdict, by_id });
 }
 
 /// The spelling of `path`, which is canonical, that the upstream has answered to before: that of the mirrored repository.
@@ -105,7 +117,7 @@ pub(super) fn bring(
     store: &Store,
     upstream: &dyn Upstream,
     path: &RepositoryPath,
-    asked: Box<dyn Asked>,
+    asked: &mut dyn Asked,
     context: &Context,
     seed: Option<Seed>,
 ) -> Result<Arc<Snapshot>, UpstreamError> {
@@ -162,7 +174,7 @@ pub(super) fn of_store(error: StoreError) -> UpstreamError {
     UpstreamError::Ours(error.to_string())
 }
 
-fn of_verify(error: VerifyError) -> UpstreamError {
+pub(super) fn of_verify(error: VerifyError) -> UpstreamError {
     match error {
         VerifyError::Missing(id) => UpstreamError::Broken(format!("object {id} is named but did not come")),
         VerifyError::Broken { id, detail } => UpstreamError::Broken(format!("object {id} is broken: {detail}")),

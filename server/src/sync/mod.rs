@@ -8,12 +8,16 @@
 //! exception is a second copy of one repository, under its other spelling (see `upstream::git`), as a data directory may
 //! hold that was filled from a folder: it goes once the other copy is proven equal to the upstream.
 
+mod arrivals;
+mod by_id;
 mod driver;
 mod job;
 mod pool;
 mod seed;
 mod tidy;
+mod wants;
 
+pub use arrivals::{Arrival, Pending};
 pub use seed::{Seed, seed};
 
 use crate::{
@@ -21,14 +25,16 @@ use crate::{
     metrics::SyncCounts,
     upstream::{self, Context, Progress, Upstream, UpstreamError},
 };
+use arc_swap::ArcSwap;
 use futures_channel::oneshot;
 use heliostat_core::{
-    RepositoryPath,
+    ObjectId, RepositoryPath,
     fault::Fault,
     store::{MirroredRepository, Refusal, Snapshot, Store},
+    sync::Need,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -42,6 +48,8 @@ use std::{
 pub enum Confirmed {
     /// The upstream has confirmed these references since the question was asked, and their objects are here.
     Current(Arc<Snapshot>),
+    /// The same, and their objects are on their way. Only who needs no objects is told so.
+    Pending(Arc<Pending>),
     /// The upstream did not answer, or what it answered can't be used; this is what we had.
     Stale(Arc<Snapshot>, Arc<Fault>),
     /// The upstream says there is no such repository (404, or not in the folder), or no rule mirrors it.
@@ -101,6 +109,8 @@ struct Shared {
     list_was_tried: AtomicBool,
     activities: Mutex<BTreeMap<Arc<str>, Arc<Progress>>>,
     counts: SyncCounts,
+    /// What is on its way, by the path under which the schedule knows the repository. Written by the driver's thread only.
+    pending: ArcSwap<HashMap<Arc<str>, Arc<Pending>>>,
     /// All times of the schedule count from here.
     origin: Instant,
 }
@@ -125,6 +135,7 @@ impl Syncs {
             list_was_tried: AtomicBool::new(false),
             activities: Mutex::default(),
             counts: SyncCounts::default(),
+            pending: ArcSwap::default(),
             origin: Instant::now(),
         });
         let (events, handles) = driver::start(&shared).map_err(|error| format!("starting threads: {error}"))?;
@@ -141,10 +152,19 @@ impl Syncs {
     /// Asks the upstream about `path` (`team/app.git`) and syncs what moved. Questions that arrive before one is asked
     /// share it. The sender never blocks; dropping the receiver does not cancel the sync.
     pub fn confirm(&self, path: &str) -> oneshot::Receiver<Confirmed> {
+        self.ask(path, Need::Objects)
+    }
+
+    /// The same, without waiting for the objects of what moved.
+    pub fn references(&self, path: &str) -> oneshot::Receiver<Confirmed> {
+        self.ask(path, Need::References)
+    }
+
+    fn ask(&self, path: &str, need: Need) -> oneshot::Receiver<Confirmed> {
         let (reply, receiver) = oneshot::channel();
         match path.parse::<RepositoryPath>() {
             // If the threads have ended the reply is dropped, and the receiver learns that nobody will answer.
-            Ok(path) => drop(self.events.send(driver::Event::Confirm { path, reply })),
+            Ok(path) => drop(self.events.send(driver::Event::Confirm { path, need, reply })),
             Err(_) => drop(reply.send(Confirmed::NotFound)),
         }
         receiver
@@ -154,6 +174,29 @@ impl Syncs {
     pub fn hint(&self, path: &str) {
         self.shared.counts.hints.one();
         drop(self.confirm(path));
+    }
+
+    /// What is on its way for what a client calls `path`. Asks nobody, takes no lock.
+    #[must_use]
+    pub fn pending(&self, path: &RepositoryPath) -> Option<Arc<Pending>> {
+        self.shared.pending(path)
+    }
+
+    /// Hears how the fetch of `path` ends that is under way; at once if there is none.
+    pub fn arrival(&self, path: &RepositoryPath) -> oneshot::Receiver<Arrival> {
+        let (reply, receiver) = oneshot::channel();
+        // As in `ask`.
+        let _ = self.events.send(driver::Event::Park { path: path.clone(), reply });
+        receiver
+    }
+
+    /// Has the upstream asked for `ids`, which nothing here leads to, in the sync that serves all who are parked by then.
+    pub fn want(&self, path: &RepositoryPath, ids: Vec<ObjectId>) -> oneshot::Receiver<Arrival> {
+        let (reply, receiver) = oneshot::channel();
+        let want = arrivals::Want { ids, reply };
+        // As in `ask`.
+        let _ = self.events.send(driver::Event::Want { path: path.clone(), want });
+        receiver
     }
 
     /// How long there has been synchronisation: the time of [`heliostat_core::store::Standing`].
@@ -271,14 +314,50 @@ impl Shared {
         self.origin.elapsed()
     }
 
+    /// A question begins. It is not shown beside a fetch of the same repository.
     fn begin(&self, path: &RepositoryPath) -> Arc<Progress> {
         let progress = Arc::new(Progress::default());
-        self.lock_activities().insert(path.as_str().into(), progress.clone());
+        self.lock_activities().entry(path.as_str().into()).or_insert_with(|| progress.clone());
         progress
     }
 
-    fn end(&self, path: &str) {
-        self.lock_activities().remove(path);
+    /// `pending` is all that is under way for `path`.
+    fn show(&self, path: &Arc<str>, pending: Option<Pending>) {
+        let mut activities = self.lock_activities();
+        match &pending {
+            Some(pending) => drop(activities.insert(path.clone(), pending.progress.clone())),
+            None => drop(activities.remove(path)),
+        }
+        drop(activities);
+        if pending.is_none() && !self.pending.load().contains_key(path) {
+            return;
+        }
+        let mut all = HashMap::clone(&self.pending.load());
+        match pending {
+            Some(pending) => all.insert(path.clone(), Arc::new(pending)),
+            None => all.remove(path),
+        };
+        self.pending.store(Arc::new(all));
+    }
+
+    /// What is on its way for the repository that the schedule knows as `path`.
+    fn pending_as(&self, path: &str) -> Option<Arc<Pending>> {
+        self.pending.load().get(path).cloned()
+    }
+
+    /// And for the one that a client calls `path`.
+    fn pending(&self, path: &RepositoryPath) -> Option<Arc<Pending>> {
+        let pending = self.pending.load();
+        if pending.is_empty() {
+            return None;
+        }
+        if !self.upstream.tells_spellings_apart() {
+            return pending.get(self.canonical(path).as_str()).cloned();
+        }
+        match upstream::find(&self.store, &*self.upstream, path) {
+            Some(mirrored) => pending.get(mirrored.path()).cloned(),
+            None => self.upstream.spellings(path).find_map(|path| pending.get(path.as_str()).cloned()),
+        }
     }
 
     fn lock_activities(&self) -> std::sync::MutexGuard<'_, BTreeMap<Arc<str>, Arc<Progress>>> {

@@ -45,8 +45,8 @@ pub fn seed(
 ) -> Result<Arc<Snapshot>, UpstreamError> {
     let upstream: Box<dyn Upstream> = open(config).map_err(UpstreamError::Ours)?;
     let path = upstream.canonical(path, &|path| store.find(path.as_str()).is_some());
-    let asked = upstream.ask(&job::answered_before(store, &*upstream, &path), context)?;
-    job::bring(store, &*upstream, &path, asked, context, Some(seed))
+    let mut asked = upstream.ask(&job::answered_before(store, &*upstream, &path), context)?;
+    job::bring(store, &*upstream, &path, &mut *asked, context, Some(seed))
 }
 
 /// The configured upstream.
@@ -93,7 +93,7 @@ impl Seed {
     }
 }
 
-fn plant_repository(asked: Box<dyn Asked>, quarantine: &mut Quarantine) -> Result<RefTable, UpstreamError> {
+fn plant_repository(mut asked: Box<dyn Asked>, quarantine: &mut Quarantine) -> Result<RefTable, UpstreamError> {
     let refs = asked.advertised().refs.clone();
     asked.fetch(None, quarantine, u64::MAX)?;
     Ok(refs.as_ref().clone())

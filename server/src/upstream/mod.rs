@@ -114,11 +114,40 @@ pub trait Asked: Send {
     /// Brings what the advertisement names and `have` lacks into `quarantine`. After an error the quarantine is fit for
     /// nothing but being dropped.
     fn fetch(
-        self: Box<Self>,
+        &mut self,
         have: Option<Have<'_>>,
         quarantine: &mut Quarantine,
         pack_bytes_max: u64,
     ) -> Result<(), UpstreamError>;
+
+    /// The same for these very ids, whatever leads to them, in groups that are of use only whole; `have` is what the
+    /// advertisement names, and here.
+    fn fetch_by_id(
+        &mut self,
+        groups: &[Vec<ObjectId>],
+        grounds: Grounds,
+        have: Have<'_>,
+        quarantine: &mut Quarantine,
+        pack_bytes_max: u64,
+    ) -> Result<ById, UpstreamError>;
+}
+
+/// What the upstream says of ids. Of those that are neither it has not been asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ById {
+    /// They have come.
+    pub given: Vec<ObjectId>,
+    /// It has them not, or keeps them to itself.
+    pub refused: Vec<ObjectId>,
+}
+
+/// Why an object is asked for by its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grounds {
+    /// A reference named it a moment ago.
+    WasAdvertised,
+    /// A client names it.
+    IsWanted,
 }
 
 /// All ids that a table names, with duplicates.

@@ -196,7 +196,7 @@ fn clients_while_references_move() {
 }
 
 /// What one connection was told is asked for on others, after each of several forced pushes: granted as long as its
-/// generation is kept, and no longer.
+/// generation is kept, and no longer, once the upstream does not give it by its id any more either.
 #[test]
 fn an_advertisement_of_some_generations_ago() {
     const KEPT: usize = 3;
@@ -221,6 +221,7 @@ fn an_advertisement_of_some_generations_ago() {
                 let count = git.text(&clone, &["rev-list", "--objects", "--count", &told]);
                 assert_eq!(count, upstream.run(&["rev-list", "--objects", "--count", &told]));
             } else {
+                upstream.run(&["gc", "--quiet", "--prune=now"]);
                 let answer = fetch(port, APP, version, &[&want], &[]);
                 assert!(answer.text().contains(&format!("not our ref {told}")), "v{version}: {}", answer.text());
                 assert!(pack_of(&answer).is_none());

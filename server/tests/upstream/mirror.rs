@@ -62,6 +62,7 @@ impl Drop for Mirror {
 pub fn words(confirmed: &Confirmed) -> String {
     match confirmed {
         Confirmed::Current(_) => "current".into(),
+        Confirmed::Pending(_) => "pending".into(),
         Confirmed::Stale(_, fault) => format!("stale: {fault}"),
         Confirmed::NotFound => "not found".into(),
         Confirmed::Denied(status) => format!("denied ({status})"),

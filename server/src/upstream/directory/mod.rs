@@ -11,7 +11,7 @@
 mod listing;
 mod passed_over;
 
-use super::{Advertised, Asked, Context, Have, Phase, Spellings, Upstream, UpstreamError};
+use super::{Advertised, Asked, ById, Context, Grounds, Have, Phase, Spellings, Upstream, UpstreamError};
 use arc_swap::ArcSwap;
 use heliostat_core::{
     ObjectId, RepositoryPath,
@@ -185,7 +185,7 @@ impl Asked for AskedDirectory {
     }
 
     fn fetch(
-        self: Box<Self>,
+        &mut self,
         have: Option<Have<'_>>,
         quarantine: &mut Quarantine,
         pack_bytes_max: u64,
@@ -196,19 +196,58 @@ impl Asked for AskedDirectory {
         if wants.is_empty() {
             return Ok(());
         }
-        let Context { stop, progress } = &self.context;
-        progress.enter(Phase::Negotiating);
+        self.context.progress.enter(Phase::Negotiating);
         // After the references, so that it holds what they name.
+        let objects = self.objects()?;
+        self.send(wants, &objects, have, quarantine, pack_bytes_max)
+    }
+
+    fn fetch_by_id(
+        &mut self,
+        groups: &[Vec<ObjectId>],
+        grounds: Grounds,
+        have: Have<'_>,
+        quarantine: &mut Quarantine,
+        pack_bytes_max: u64,
+    ) -> Result<ById, UpstreamError> {
+        let ids = groups.iter().flatten().copied();
+        // What its references reach is here already.
+        if grounds == Grounds::IsWanted {
+            return Ok(ById { given: Vec::new(), refused: ids.collect() });
+        }
+        let objects = self.objects()?;
+        let (given, refused): (Vec<_>, Vec<_>) = ids.partition(|id| objects.number(id).is_some());
+        if !given.is_empty() {
+            self.send(given.clone(), &objects, Some(have), quarantine, pack_bytes_max)?;
+        }
+        Ok(ById { given, refused })
+    }
+}
+
+impl AskedDirectory {
+    fn objects(&self) -> Result<Database, UpstreamError> {
         let (objects, complaints) = self.repository.objects().map_err(of_open)?;
         for complaint in complaints {
             tracing::warn!(upstream = %self.repository.git_dir().display(), complaint);
         }
-        let haves = have.map(|have| common(have.refs, &objects)).unwrap_or_default();
+        Ok(objects)
+    }
+
+    fn send(
+        &self,
+        wants: Vec<ObjectId>,
+        objects: &Database,
+        have: Option<Have<'_>>,
+        quarantine: &mut Quarantine,
+        pack_bytes_max: u64,
+    ) -> Result<(), UpstreamError> {
+        let Context { stop, progress } = &self.context;
+        let haves = have.map(|have| common(have.refs, objects)).unwrap_or_default();
         let query = Query { wants, haves, ..Query::default() };
-        let graph = Graph { objects: &objects, grafts: &BTreeSet::new(), stop };
+        let graph = Graph { objects, grafts: &BTreeSet::new(), stop };
         let selected = graph.select(&query).map_err(of_read)?;
         let encoding = Encoding { ofs_delta: true, thin_pack: true };
-        let plan = Arc::new(pack::plan(&objects, &selected, encoding, &self.spool, stop).map_err(of_plan)?);
+        let plan = Arc::new(pack::plan(objects, &selected, encoding, &self.spool, stop).map_err(of_plan)?);
         if plan.bytes > pack_bytes_max {
             return Err(UpstreamError::TooLarge("bytes of a pack"));
         }

@@ -117,6 +117,13 @@ impl Conversation {
         advertisement.finish()
     }
 
+    /// Whether the upstream may give what no reference of its names: any object in v2, whatever it says, and in v0 if it
+    /// says so.
+    pub(super) fn gives_by_id(&self) -> bool {
+        let says = |name: &str| self.capabilities.capability(name).is_some();
+        self.version == Protocol::V2 || says("allow-tip-sha1-in-want") || says("allow-reachable-sha1-in-want")
+    }
+
     /// A fetch that will want `wants`.
     pub(super) fn fetch<'c>(&'c mut self, wants: &[ObjectId]) -> Result<Fetch<'c>, UpstreamError> {
         let mut features = Command::Fetch.default_features(self.version, &self.capabilities);

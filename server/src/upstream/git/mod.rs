@@ -14,11 +14,15 @@ mod conversation;
 mod haves;
 
 use super::{
-    Advertised, Asked, Context, Have, Phase, Spellings, Upstream, UpstreamError,
+    Advertised, Asked, ById, Context, Grounds, Have, Phase, Spellings, Upstream, UpstreamError,
     transport::{BaseUrl, Patience, Session, tls_config},
 };
 use conversation::Conversation;
-use heliostat_core::{RepositoryPath, limits::UPSTREAM_REFS_BYTES_MAX, store::Quarantine};
+use heliostat_core::{
+    ObjectId, RepositoryPath,
+    limits::{UPSTREAM_BY_ID_TRIES_MAX, UPSTREAM_REFS_BYTES_MAX},
+    store::Quarantine,
+};
 use rustls::ClientConfig;
 use std::{
     collections::HashSet,
@@ -156,7 +160,7 @@ impl Asked for AskedGit {
     }
 
     fn fetch(
-        mut self: Box<Self>,
+        &mut self,
         have: Option<Have<'_>>,
         quarantine: &mut Quarantine,
         pack_bytes_max: u64,
@@ -186,5 +190,49 @@ impl Asked for AskedGit {
             }
             other => other,
         }
+    }
+
+    fn fetch_by_id(
+        &mut self,
+        groups: &[Vec<ObjectId>],
+        _grounds: Grounds,
+        have: Have<'_>,
+        quarantine: &mut Quarantine,
+        pack_bytes_max: u64,
+    ) -> Result<ById, UpstreamError> {
+        let (context, stop) = (self.context.clone(), self.context.stop.clone());
+        let mut take = |pack: &mut dyn BufRead| {
+            context.progress.enter(Phase::Receiving);
+            quarantine.ingest(pack, &stop).map(|_| ()).map_err(super::of_ingest)
+        };
+        let mut groups = groups.to_vec();
+        let mut refused = Vec::new();
+        // The upstream names one that it does not give, and gives none then.
+        for _ in 0..UPSTREAM_BY_ID_TRIES_MAX {
+            let mut seen = HashSet::new();
+            let ids: Vec<_> = groups.iter().flatten().copied().filter(|id| seen.insert(*id)).collect();
+            if ids.is_empty() {
+                break;
+            }
+            let (mut conversation, _) = self.upstream.converse(&self.path, &context)?;
+            if !conversation.gives_by_id() {
+                refused.extend(ids);
+                break;
+            }
+            conversation.allow(pack_bytes_max, patience(&context, FETCH_IDLE, FETCH_TIMEOUT));
+            let refs = self.advertised.refs.clone();
+            match haves::fetch(&mut conversation, &ids, &refs, Some(have), &stop, &mut take) {
+                Ok(()) => return Ok(ById { given: ids, refused }),
+                Err(UpstreamError::Refused(words)) => {
+                    let Some(id) = ids.into_iter().find(|id| words.contains(&id.to_string())) else {
+                        return Err(UpstreamError::Refused(words));
+                    };
+                    refused.push(id);
+                    groups.retain(|group| !group.contains(&id));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(ById { given: Vec::new(), refused })
     }
 }

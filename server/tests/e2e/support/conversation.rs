@@ -26,7 +26,7 @@ pub fn fetch(port: u16, path: &str, version: u8, wants: &[&str], more: &[&str]) 
     post(port, path, version, &lines)
 }
 
-fn packet(line: &str) -> String {
+pub fn packet(line: &str) -> String {
     match line {
         "0000" | "0001" => line.into(),
         _ => format!("{:04x}{line}\n", line.len() + 5),

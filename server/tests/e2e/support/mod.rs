@@ -15,4 +15,6 @@ pub mod process;
 pub mod repositories;
 pub mod sandbox;
 pub mod site;
+pub mod throttle;
 pub mod users;
+pub mod wire;

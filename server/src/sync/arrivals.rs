@@ -1,0 +1,198 @@
+//! What is on its way from the upstream: found and waiting for its fetch, or being fetched; and who is parked until the
+//! fetch ends. Owned by the one thread of the driver; others see it as [`Pending`].
+
+use crate::upstream::{Asked, Progress};
+use futures_channel::oneshot;
+use heliostat_core::{ObjectId, fault::Fault, limits::OVERTAKEN_MAX, refs::RefTable, store::Snapshot};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+/// References that the upstream has confirmed and whose objects are still on their way here: a pending generation.
+pub struct Pending {
+    /// What the upstream had when it was asked last.
+    pub refs: Arc<RefTable>,
+    /// When that question was asked.
+    pub asked_at: Duration,
+    /// How far the fetch is that runs, or the one that is to run.
+    pub progress: Arc<Progress>,
+    /// Tips that are brought and that nothing here names yet: of `refs`, of what is being fetched, of what was overtaken.
+    tips: Arc<HashSet<ObjectId>>,
+}
+
+impl Pending {
+    /// The same, confirmed by a later question.
+    pub(super) fn confirmed_again(&self, asked_at: Duration) -> Self {
+        let Self { refs, progress, tips, .. } = self;
+        Self { refs: refs.clone(), asked_at, progress: progress.clone(), tips: tips.clone() }
+    }
+
+    /// Whether `id` is a tip of what is on its way.
+    #[must_use]
+    pub fn brings(&self, id: &ObjectId) -> bool {
+        self.tips.contains(id)
+    }
+}
+
+/// What somebody hears who is parked.
+#[derive(Clone, Debug)]
+pub enum Arrival {
+    /// The fetch has ended, or there is none: look whether it has brought what is wanted.
+    Ended,
+    /// The upstream does not give it.
+    Refused,
+    /// The fetch has failed.
+    Failed(Arc<Fault>),
+}
+
+/// Ids that somebody wants and that nothing here leads to.
+pub(super) struct Want {
+    pub ids: Vec<ObjectId>,
+    pub reply: oneshot::Sender<Arrival>,
+}
+
+impl Want {
+    /// Who wants it hears so, unless it is gone.
+    pub fn answer(self, arrival: Arrival) {
+        let _ = self.reply.send(arrival);
+    }
+}
+
+/// Found, and waiting for its fetch.
+pub(super) struct Coming {
+    pub asked: Box<dyn Asked>,
+    pub progress: Arc<Progress>,
+    pub asked_at: Duration,
+    /// What had been found before, was told to clients and has never been fetched: newest first.
+    pub overtaken: Vec<Arc<RefTable>>,
+    /// To be asked for by their ids.
+    pub wants: Vec<Want>,
+    /// The same ids, for the fetch.
+    pub groups: Vec<Vec<ObjectId>>,
+}
+
+impl Coming {
+    /// What was found, to be fetched with `wants`.
+    pub fn new(asked: Box<dyn Asked>, progress: Arc<Progress>, asked_at: Duration, wants: Vec<Want>) -> Self {
+        Self { asked, progress, asked_at, overtaken: Vec::new(), wants, groups: Vec::new() }
+    }
+}
+
+/// What has become of a fetch.
+pub(super) struct Ended {
+    pub asked_at: Duration,
+    pub refs: Arc<RefTable>,
+    pub wants: Vec<Want>,
+}
+
+struct Running {
+    refs: Arc<RefTable>,
+    progress: Arc<Progress>,
+    asked_at: Duration,
+    overtaken: Vec<Arc<RefTable>>,
+    wants: Vec<Want>,
+}
+
+/// All of it, by the path under which the schedule knows the repository.
+#[derive(Default)]
+pub(super) struct Arrivals {
+    next: HashMap<Arc<str>, Coming>,
+    running: HashMap<Arc<str>, Running>,
+    parked: HashMap<Arc<str>, Vec<oneshot::Sender<Arrival>>>,
+}
+
+impl Arrivals {
+    /// Whether anything of `path` is on its way.
+    pub fn are_under_way(&self, path: &str) -> bool {
+        self.next.contains_key(path) || self.running.contains_key(path)
+    }
+
+    /// The upstream has something else than what is here or than what is on its way, or something is wanted by its id. True:
+    /// it is what is being fetched, and nothing is to follow.
+    pub fn found(&mut self, path: &Arc<str>, mut coming: Coming) -> bool {
+        let refs = &coming.asked.advertised().refs;
+        if let Some(before) = self.next.remove(path) {
+            let overtaken = before.asked.advertised().refs.clone();
+            let told = std::iter::once(overtaken).chain(before.overtaken);
+            coming.wants.extend(before.wants);
+            coming.overtaken.extend(told.filter(|table| table.digest() != refs.digest()).take(OVERTAKEN_MAX));
+        } else if let Some(running) = self.running.get_mut(path)
+            && running.refs.digest() == refs.digest()
+            && coming.wants.is_empty()
+        {
+            running.asked_at = coming.asked_at;
+            return true;
+        }
+        self.next.insert(path.clone(), coming);
+        false
+    }
+
+    /// What is to be fetched now.
+    pub fn begin(&mut self, path: &Arc<str>) -> Option<Coming> {
+        let mut coming = self.next.remove(path)?;
+        let wants = std::mem::take(&mut coming.wants);
+        coming.groups = wants.iter().map(|want| want.ids.clone()).collect();
+        let Coming { progress, asked_at, overtaken, .. } = &coming;
+        let (progress, asked_at, overtaken) = (progress.clone(), *asked_at, overtaken.clone());
+        let running = Running { refs: coming.asked.advertised().refs.clone(), progress, asked_at, overtaken, wants };
+        self.running.insert(path.clone(), running);
+        Some(coming)
+    }
+
+    /// The fetch has ended. What it did not bring is brought by the one that follows, if one does.
+    pub fn end(&mut self, path: &str, well: bool) -> Option<Ended> {
+        let Running { refs, asked_at, overtaken, wants, .. } = self.running.remove(path)?;
+        if let Some(next) = self.next.get_mut(path).filter(|_| !well) {
+            next.overtaken.extend(std::iter::once(refs.clone()).chain(overtaken));
+            next.overtaken.truncate(OVERTAKEN_MAX);
+        }
+        Some(Ended { asked_at, refs, wants })
+    }
+
+    /// How far it is.
+    pub fn progress(&self, path: &str) -> Option<&Arc<Progress>> {
+        let running = self.running.get(path).map(|running| &running.progress);
+        running.or_else(|| self.next.get(path).map(|coming| &coming.progress))
+    }
+
+    /// The same for whoever serves, beside what is `here`.
+    pub fn pending(&self, path: &str, here: Option<&Snapshot>) -> Option<Pending> {
+        let (next, running) = (self.next.get(path), self.running.get(path));
+        let refs = next.map(|next| &next.asked.advertised().refs).or(running.map(|running| &running.refs))?;
+        let asked_at = next.map(|next| next.asked_at).or(running.map(|running| running.asked_at))?;
+        let being_fetched =
+            running.into_iter().flat_map(|running| std::iter::once(&running.refs).chain(&running.overtaken));
+        let to_be_fetched = next.into_iter().flat_map(|next| &next.overtaken);
+        let tables = std::iter::once(refs).chain(being_fetched).chain(to_be_fetched);
+        let mut tips: HashSet<_> = tables.flat_map(|table| table.tips().chain(table.head_id())).collect();
+        for id in here.iter().flat_map(|here| here.refs.tips()) {
+            tips.remove(&id);
+        }
+        let (progress, tips) = (self.progress(path)?.clone(), Arc::new(tips));
+        Some(Pending { refs: refs.clone(), asked_at, progress, tips })
+    }
+
+    /// `reply` hears when the fetch ends that runs or is to run; at once if there is none.
+    pub fn park(&mut self, path: &Arc<str>, reply: oneshot::Sender<Arrival>) {
+        if !self.are_under_way(path) {
+            // Who is gone does not want to know, here and below.
+            let _ = reply.send(Arrival::Ended);
+            return;
+        }
+        let parked = self.parked.entry(path.clone()).or_default();
+        // Now and then, so that those who left do not add up.
+        if parked.len().is_power_of_two() {
+            parked.retain(|reply| !reply.is_canceled());
+        }
+        parked.push(reply);
+    }
+
+    /// Everybody who is parked for `path` looks again.
+    pub fn wake(&mut self, path: &str, arrival: &Arrival) {
+        for reply in self.parked.remove(path).into_iter().flatten() {
+            let _ = reply.send(arrival.clone());
+        }
+    }
+}
