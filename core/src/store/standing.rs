@@ -19,6 +19,8 @@ use std::{
 pub struct Standing {
     /// Milliseconds of the last confirmation and one more; 0: none yet.
     confirmed: AtomicU64,
+    /// The same of the last hint that something has changed.
+    hinted: AtomicU64,
     /// Why the last question was in vain, if it was.
     doubt: ArcSwapOption<Fault>,
     /// The status of HTTP that says it; 0: not refused.
@@ -48,11 +50,20 @@ const NOT_FOUND: u16 = 404;
 impl Standing {
     /// The upstream has confirmed what is here, asked at `asked_at`.
     pub fn confirmed(&self, asked_at: Duration) {
-        let millis = u64::try_from(asked_at.as_millis()).unwrap_or(u64::MAX - 1);
-        self.confirmed.store(millis + 1, Relaxed);
+        self.confirmed.store(stamp(asked_at), Relaxed);
         self.doubt.store(None);
         self.moving.store(false, Relaxed);
         self.refusal.store(0, Relaxed);
+    }
+
+    /// Somebody says, at `now`, that the upstream has changed: what was confirmed before does not count any more.
+    pub fn hinted(&self, now: Duration) {
+        self.hinted.store(stamp(now), Relaxed);
+    }
+
+    /// Whether nobody has said since `asked_at`, when a question was asked, that the upstream has changed.
+    pub fn counts(&self, asked_at: Duration) -> bool {
+        stamp(asked_at) > self.hinted.load(Relaxed)
     }
 
     /// The upstream was asked, and `why` what it has now could not be found out or brought here.
@@ -111,6 +122,11 @@ impl Standing {
     }
 }
 
+/// Milliseconds and one more.
+fn stamp(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX - 1) + 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +150,19 @@ mod tests {
         standing.confirmed(at(10));
         standing.unanswered(&fault());
         assert_eq!(standing.stale(at(9)), Some(Stale { age: Some(at(0)) }), "two threads, two clocks");
+    }
+
+    #[test]
+    fn a_hint_ends_what_was_asked_before() {
+        let at = Duration::from_millis;
+        let standing = Standing::default();
+        assert!(standing.counts(at(0)), "nobody has said anything");
+        standing.hinted(at(5));
+        for (asked_at, counts) in [(0, false), (4, false), (5, false), (6, true)] {
+            assert_eq!(standing.counts(at(asked_at)), counts, "{asked_at}");
+        }
+        standing.confirmed(at(2));
+        assert_eq!(standing.age(at(10)), Some(at(8)), "it stays what it was");
     }
 
     #[test]

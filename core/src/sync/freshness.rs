@@ -16,7 +16,7 @@ use std::time::Duration;
 pub enum Mode {
     /// References are told only if the upstream has confirmed them since the request arrived.
     Strict,
-    /// A confirmation counts for this long.
+    /// A confirmation counts for this long, or until somebody says that something has changed.
     Lease(Duration),
     /// What is here is told; the interval brings it up to date.
     Eventual,
@@ -38,7 +38,8 @@ pub enum Ask {
 /// What is known of a repository that is here and not refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// Since the question whose answer confirmed what is known, if there has been one since the process started.
+    /// Since the question whose answer confirmed what is known, if there has been one since the process started and nobody
+    /// has said since that something has changed.
     pub age: Option<Duration>,
     /// The question after that was in vain.
     pub is_stale: bool,

@@ -7,7 +7,7 @@ use crate::{
     limits::{ABSENT_IDS_MAX, ABSENT_TIME, WANTED_SYNCS_BURST, WANTED_SYNCS_PER_SECOND},
 };
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -23,7 +23,8 @@ pub struct Wanted {
 struct Absent {
     /// Of the references that the upstream had then.
     digest: [u8; 32],
-    ids: HashSet<ObjectId>,
+    /// And when each was found out.
+    ids: HashMap<ObjectId, Duration>,
 }
 
 impl Default for Wanted {
@@ -45,7 +46,7 @@ impl Wanted {
     /// Whether one of `ids` is known not to be given.
     pub fn is_absent(&mut self, now: Duration, path: &str, ids: &[ObjectId]) -> bool {
         self.forget_old(now);
-        self.repositories.get(path).is_some_and(|absent| ids.iter().any(|id| absent.ids.contains(id)))
+        self.repositories.get(path).is_some_and(|absent| ids.iter().any(|id| absent.ids.contains_key(id)))
     }
 
     /// The upstream has references of this digest: if they are others than before, what was absent may be there.
@@ -60,8 +61,8 @@ impl Wanted {
         self.told(path, digest);
         for id in ids {
             let absent = self.repositories.entry(path.clone());
-            let absent = absent.or_insert_with(|| Absent { digest: *digest, ids: HashSet::new() });
-            if absent.ids.insert(*id) {
+            let absent = absent.or_insert_with(|| Absent { digest: *digest, ids: HashMap::new() });
+            if absent.ids.insert(*id, now) != Some(now) {
                 self.order.push_back((now, path.clone(), *id));
             }
         }
@@ -71,8 +72,10 @@ impl Wanted {
     fn forget_old(&mut self, now: Duration) {
         let is_over = |at: Duration| now.saturating_sub(at) >= ABSENT_TIME;
         while self.order.len() > ABSENT_IDS_MAX || self.order.front().is_some_and(|(at, ..)| is_over(*at)) {
-            let Some((_, path, id)) = self.order.pop_front() else { return };
-            if let Some(absent) = self.repositories.get_mut(&path) {
+            let Some((at, path, id)) = self.order.pop_front() else { return };
+            if let Some(absent) = self.repositories.get_mut(&path)
+                && absent.ids.get(&id) == Some(&at)
+            {
                 absent.ids.remove(&id);
                 if absent.ids.is_empty() {
                     self.repositories.remove(&path);

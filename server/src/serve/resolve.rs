@@ -238,14 +238,15 @@ fn known(mirrors: &Mirrors, path: &RepositoryPath, mode: Mode, ask: Ask) -> Opti
     if mirrored.as_ref().is_some_and(|mirrored| mirrored.standing().refusal().is_some()) {
         return None;
     }
-    let here = mirrored.and_then(|mirrored| found(mirrors, &mirrored));
+    let here = mirrored.as_ref().and_then(|mirrored| found(mirrors, mirrored));
     let Some(pending) = mirrors.syncs.pending(path) else { return here };
+    let counts = mirrored.is_none_or(|mirrored| mirrored.standing().counts(pending.asked_at));
     match (here, ask) {
         // What was confirmed last is not what is here.
         (here, Ask::Whole) => here.map(|(found, known)| (found, Known { age: None, ..known })),
         (Some(here), _) if mode == Mode::Eventual => Some(here),
         (here, _) => {
-            let age = Some(mirrors.syncs.now().saturating_sub(pending.asked_at));
+            let age = counts.then(|| mirrors.syncs.now().saturating_sub(pending.asked_at));
             let is_stale = here.as_ref().is_some_and(|(_, known)| known.is_stale);
             Some((on_its_way(mirrors, path, pending), Known { age, is_stale }))
         }
@@ -282,5 +283,6 @@ fn found(mirrors: &Mirrors, mirrored: &MirroredRepository) -> Option<(Found, Kno
     let freshness = stale.map_or(Freshness::Unasked(age), Freshness::Stale);
     let (repository, doubt) = (Some(mirrored.id()), standing.doubt());
     let found = Found { repository, path, snapshot, pending: None, freshness, doubt };
+    let age = age.filter(|age| standing.counts(now.saturating_sub(*age)));
     Some((found, Known { age, is_stale: stale.is_some() }))
 }

@@ -173,6 +173,9 @@ impl Syncs {
     /// Somebody says that `path` has changed: the upstream is asked, whoever waits for it. Never blocks.
     pub fn hint(&self, path: &str) {
         self.shared.counts.hints.one();
+        if let Some(mirrored) = path.parse().ok().and_then(|path| self.find(&path)) {
+            mirrored.standing().hinted(self.now());
+        }
         drop(self.confirm(path));
     }
 

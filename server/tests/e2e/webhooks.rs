@@ -39,7 +39,7 @@ impl Scene {
         let node = Heliostat::start(&folder, &apache.url(), &["--config", &file.display().to_string()]);
         let scene = Self { sandbox, git, apache, node };
         let url = format!("{}/{APP}", scene.node.url());
-        scene.git.text(scene.sandbox.path(), &["ls-remote", &url]);
+        scene.git.text(scene.sandbox.path(), &["-c", "protocol.version=0", "ls-remote", &url]);
         scene
     }
 
@@ -212,6 +212,22 @@ fn each_hosts_webhook_brings_what_moved() {
         assert_eq!((status, said.as_str()), (202, r#"{"hinted":["team/app.git"]}"#), "{host}");
         wait_until(host, SERVER_TIMEOUT, || scene.here() == [expected.as_str()]);
     }
+}
+
+/// Within a lease nobody is asked, until a host says that something has changed.
+#[test]
+fn a_webhook_ends_a_lease() {
+    let rule = "[[mirror]]\ninclude = [\"*\"]\nfreshness = \"lease\"\nlease = \"1h\"\n";
+    let scene = Scene::start(&format!("{rule}[webhook]\nsecret = \"{SECRET}\"\n[admin]\ntoken = \"{TOKEN}\"\n"));
+    let url = format!("{}/{APP}", scene.node.url());
+    let told = || scene.git.text(scene.sandbox.path(), &["ls-remote", &url, "refs/heads/main"]);
+    let old = scene.upstream().id("main");
+    let new = scene.upstream().commit("main", &[("pushed.txt", "pushed\n")]);
+    assert!(told().starts_with(&old), "the lease does not hold");
+    let body = github(json!({})).to_string();
+    let (status, _) = scene.curl(&[format!("X-Hub-Signature-256: sha256={}", scene.hmac(&body))], &body);
+    assert_eq!(status, 202);
+    assert!(told().starts_with(&new), "the very next question is answered by the upstream");
 }
 
 /// Who does not know the secret costs the upstream nothing and learns nothing, the admin token or not.

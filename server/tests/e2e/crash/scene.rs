@@ -92,9 +92,11 @@ impl Scene {
         self.upstream.run(&["symbolic-ref", "HEAD", head]);
     }
 
-    /// Starts a client's question, which makes the mirror sync; nobody waits for the answer.
+    /// Starts a client's question, which makes the mirror sync; nobody waits for the answer. In version 0, whose answer waits
+    /// for the objects.
     pub fn ask(&self, server: &Heliostat) -> Guarded {
-        let mut command = self.git.command(self.sandbox.path(), &["ls-remote", &self.url(server)]);
+        let mut command =
+            self.git.command(self.sandbox.path(), &["-c", "protocol.version=0", "ls-remote", &self.url(server)]);
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         Guarded::start(&mut command)
     }
