@@ -320,7 +320,7 @@ fn global_files(environment: &Environment) -> Vec<PathBuf> {
     if let Some(path) = environment.path("GIT_CONFIG_GLOBAL") {
         return vec![path];
     }
-    let home = environment.path("HOME");
+    let home = environment.folder("HOME");
     let xdg = match environment.get("XDG_CONFIG_HOME") {
         Some(value) if !value.is_empty() => environment.path("XDG_CONFIG_HOME"),
         _ => home.as_ref().map(|home| home.join(".config")),

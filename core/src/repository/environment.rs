@@ -41,9 +41,16 @@ impl Environment {
         self.variables.get(OsStr::new(name)).map(|value| value.as_bytes().as_bstr())
     }
 
-    /// The variable's value as a path, taken relative to the working directory.
+    /// The variable's value as a path, taken relative to the working directory. An empty one stays empty and names no
+    /// file, as in Git.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
-        self.variables.get(OsStr::new(name)).map(|value| self.directory.join(value))
+        let value = self.variables.get(OsStr::new(name))?;
+        Some(if value.is_empty() { PathBuf::new() } else { self.directory.join(value) })
+    }
+
+    /// The variable's value as the path of a directory. Git puts a slash and a name behind it: an empty one is the root.
+    pub fn folder(&self, name: &str) -> Option<PathBuf> {
+        self.path(name).map(|path| if path.as_os_str().is_empty() { "/".into() } else { path })
     }
 
     /// A boolean variable, by the rules of configuration values.

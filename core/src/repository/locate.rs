@@ -114,7 +114,7 @@ fn is_head(path: &Path) -> bool {
 }
 
 fn common_dir(git_dir: &Path, environment: &Environment) -> PathBuf {
-    if let Some(path) = environment.path("GIT_COMMON_DIR") {
+    if let Some(path) = environment.folder("GIT_COMMON_DIR") {
         return path;
     }
     match fs::read(git_dir.join("commondir")) {

@@ -99,6 +99,8 @@ impl Repository {
         let configuration = Configuration::of_repository(environment, &git_dir, &common_dir)?;
         let object_directories = ObjectDirectories::of(&git_dir, &common_dir, environment);
         let shallow_file = match environment.get("GIT_SHALLOW_FILE") {
+            // Git's own way to say that there is none.
+            Some(path) if path.is_empty() => PathBuf::new(),
             Some(path) => git_dir.join(std::ffi::OsStr::from_bytes(path)),
             None => common_dir.join("shallow"),
         };

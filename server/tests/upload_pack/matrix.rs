@@ -145,6 +145,41 @@ fn namespaces_and_configuration_from_the_environment() {
     }
 }
 
+/// A variable that is set and empty names no file, and above all not the working directory.
+#[test]
+fn empty_variables() {
+    let subject = Subject::new();
+    subject.configure(&[]);
+    // What they would lead to, were they taken for the working directory.
+    for name in [".gitconfig", "included"] {
+        std::fs::write(subject.stage.path(name), "[uploadpack]\n\thideRefs = refs/heads\n").unwrap();
+    }
+    for folder in ["objects", "refs"] {
+        std::fs::create_dir(subject.stage.path(folder)).unwrap();
+    }
+    std::fs::write(subject.path.join("shallow"), format!("{}\n", subject.parent)).unwrap();
+    for environment in [
+        &[("GIT_CONFIG_GLOBAL", "")][..],
+        &[("GIT_CONFIG_SYSTEM", ""), ("GIT_CONFIG_NOSYSTEM", "")],
+        &[("GIT_SHALLOW_FILE", "")],
+        &[("GIT_OBJECT_DIRECTORY", "")],
+        &[("GIT_ALTERNATE_OBJECT_DIRECTORIES", "")],
+        &[("GIT_COMMON_DIR", "")],
+        &[("GIT_CONFIG_COUNT", "")],
+        &[("GIT_CONFIG_PARAMETERS", "")],
+        &[("GIT_PROTOCOL", "")],
+        &[("HOME", "")],
+        &[("HOME", ""), ("XDG_CONFIG_HOME", "")],
+        &[("HOME", ""), ("GIT_CONFIG_PARAMETERS", "'include.path'='~/included'")],
+    ] {
+        for version in [0, 2] {
+            let mut question = subject.question(version, &[], &["0000"]);
+            question.environment.extend(environment.iter().map(|(name, value)| (name.to_string(), value.to_string())));
+            compare(&subject.stage, &question, &format!("v{version} {environment:?}"));
+        }
+    }
+}
+
 #[test]
 fn wants_are_granted_by_policy() {
     let subject = Subject::new();

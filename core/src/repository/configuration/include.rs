@@ -84,8 +84,11 @@ impl Reader<'_> {
         self.read_at(depth + 1, &file, Denied::Refused, settings).map(Ok)
     }
 
-    /// Where it lies.
+    /// Where it lies; what has no name, nowhere.
     fn place(&self, file: &Path) -> PathBuf {
+        if file.as_os_str().is_empty() {
+            return PathBuf::new();
+        }
         self.git_dir.unwrap_or(self.environment.directory()).join(file)
     }
 
@@ -147,7 +150,7 @@ fn with_trailing_wildcard(mut pattern: BString) -> BString {
 pub(in crate::repository) fn expand_path(value: &BStr, environment: &Environment) -> Option<PathBuf> {
     let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
     if let Some(rest) = value.strip_prefix(b"~/") {
-        return Some(environment.path("HOME")?.join(path(rest)));
+        return Some(environment.folder("HOME")?.join(path(rest)));
     }
     let expands = value.starts_with(b"~") || value.starts_with(b"%(prefix)/");
     (!expands).then(|| path(value))
