@@ -230,7 +230,7 @@ fn expand_ref(refs: &RefTable, name: &[u8]) -> Option<ObjectId> {
     ];
     let head = (name == b"HEAD").then(|| match refs.head() {
         Head::Symbolic(target) => refs.find(target.as_bstr()).map(peeled),
-        Head::Detached(id) => Some(*id),
+        Head::Detached(id) => Some(refs.head_peeled().unwrap_or(*id)),
         Head::Absent => None,
     });
     let mut found = rules

@@ -28,13 +28,13 @@ pub(super) struct HeadLine<'a> {
 pub(super) fn head(refs: &RefTable) -> Option<HeadLine<'_>> {
     match refs.head() {
         Head::Absent => None,
-        Head::Detached(id) => Some(HeadLine { id: Some(*id), peeled: None, target: None }),
+        Head::Detached(id) => Some(HeadLine { id: Some(*id), peeled: refs.head_peeled(), target: None }),
         Head::Symbolic(name) => {
             let target = final_target(refs, name.as_bstr());
             let reference = refs.find(target);
             Some(HeadLine {
                 id: reference.map(|reference| reference.id).or_else(|| refs.head_id()),
-                peeled: reference.and_then(|reference| reference.peeled),
+                peeled: reference.map_or_else(|| refs.head_peeled(), |reference| reference.peeled),
                 target: Some(target),
             })
         }

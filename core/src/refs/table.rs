@@ -64,6 +64,7 @@ pub struct RefTable {
     symbolic: Vec<RefName>,
     head: Head,
     hidden_head: Option<ObjectId>,
+    head_peeled: Option<ObjectId>,
     digest: [u8; 32],
 }
 
@@ -78,6 +79,7 @@ impl RefTable {
             symbolic: Vec::new(),
             head,
             hidden_head: None,
+            head_peeled: None,
             digest: [0; 32],
         };
         let mut refs = refs.into_iter().peekable();
@@ -95,6 +97,13 @@ impl RefTable {
     /// shows `HEAD` all the same. Not part of the digest.
     pub fn with_hidden_head(mut self, id: Option<ObjectId>) -> Self {
         self.hidden_head = id;
+        self
+    }
+
+    /// The same, with what the object of `HEAD` finally peels to, for a `HEAD` that leads to an annotated tag and to no
+    /// reference of the table. Not part of the digest: the object says it.
+    pub fn with_head_peeled(mut self, id: Option<ObjectId>) -> Self {
+        self.head_peeled = id;
         self
     }
 
@@ -145,6 +154,15 @@ impl RefTable {
         match &self.head {
             Head::Symbolic(name) => self.find(name.as_bstr()).map(|r| r.id).or(self.hidden_head),
             Head::Detached(id) => Some(*id),
+            Head::Absent => None,
+        }
+    }
+
+    /// What the object that `HEAD` resolves to finally peels to, if it is an annotated tag.
+    pub fn head_peeled(&self) -> Option<ObjectId> {
+        match &self.head {
+            Head::Symbolic(name) => self.find(name.as_bstr()).map_or(self.head_peeled, |r| r.peeled),
+            Head::Detached(_) => self.head_peeled,
             Head::Absent => None,
         }
     }

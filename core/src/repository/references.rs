@@ -127,8 +127,12 @@ impl Repository {
             reading.add(name.as_bstr(), raw.clone(), Peeled::Unknown);
         }
         let (head, head_id) = reading.head();
+        let head_peeled = match (&head, head_id) {
+            (&Head::Detached(id), _) | (_, Some(id)) => reading.peel(id),
+            _ => None,
+        };
         Ok(References {
-            table: RefTable::new(reading.refs, head).with_hidden_head(head_id),
+            table: RefTable::new(reading.refs, head).with_hidden_head(head_id).with_head_peeled(head_peeled),
             hidden: reading.hidden,
             complaints: reading.complaints,
         })

@@ -7,11 +7,17 @@ use super::{
     Snapshot,
     directory::{self, Loaded},
     disk::{Disk, EntryKind},
+    fsck,
     layout::Paths,
     record::{DirectoryName, is_pack_stem},
     writer::{Leaving, Retired, Writer},
 };
-use crate::{objects::Database, pack::SealedPack};
+use crate::{
+    ObjectId,
+    objects::{Database, Kind, Reader},
+    pack::SealedPack,
+    refs::Head,
+};
 use std::{
     collections::{BTreeSet, HashSet},
     io,
@@ -61,11 +67,16 @@ pub(super) fn load(disk: &dyn Disk, paths: &Paths) -> io::Result<Found> {
             (Ok(loaded), None) => match open_packs(paths, &loaded) {
                 Ok(packs) => {
                     writer.current = Some((*name, path));
+                    let objects = Database::new(packs);
+                    let head_peeled = match loaded.refs.head() {
+                        Head::Detached(id) => peeled(&objects, *id),
+                        _ => None,
+                    };
                     current = Some(Snapshot {
                         generation: name.generation,
-                        refs: Arc::new(loaded.refs),
+                        refs: Arc::new(loaded.refs.with_head_peeled(head_peeled)),
                         recent: Vec::new(),
-                        objects: Arc::new(Database::new(packs)),
+                        objects: Arc::new(objects),
                     });
                 }
                 Err(reason) => {
@@ -120,6 +131,24 @@ fn open_packs(paths: &Paths, loaded: &Loaded) -> Result<Vec<Arc<SealedPack>>, St
         SealedPack::open(&path).map(Arc::new).map_err(|error| format!("{stem}: {error}"))
     };
     loaded.record.packs.iter().map(open).collect()
+}
+
+/// What the annotated tag finally leads to at which `HEAD` is detached: the one peeled value that no file of a generation
+/// holds. Nothing, where it is no tag or can't be read.
+fn peeled(objects: &Database, head: ObjectId) -> Option<ObjectId> {
+    let (mut at, mut reader) = (head, Reader::new());
+    // Only on a disk that changed can tags name each other.
+    for _ in 0..objects.numbers_end() {
+        let number = objects.number(&at)?;
+        if objects.header(number, &mut reader).ok()?.0 != Kind::Tag {
+            return (at != head).then_some(at);
+        }
+        let tag = objects.read(number, &mut reader).ok()?;
+        let mut target = None;
+        fsck::check(Kind::Tag, tag.data, &mut |id, _| target = Some(id), &mut |_| {}).ok()?;
+        at = target?;
+    }
+    None
 }
 
 /// Removes directories that never became current and packs of no layout.

@@ -186,9 +186,10 @@ impl<'a> Proof<'a> {
     /// Every reference names an object that is here. What annotated tags peel to is read from the objects: it is theirs
     /// to say, not the advertisement's.
     fn check_refs(&mut self, refs: RefTable, known: Option<&RefTable>) -> Result<RefTable, VerifyError> {
-        if let Head::Detached(id) = refs.head() {
-            self.objects.require(id)?;
-        }
+        let head_peeled = match refs.head() {
+            Head::Detached(id) => self.peel(*id)?,
+            _ => None,
+        };
         let mut corrected = Vec::new();
         for (index, reference) in refs.iter().enumerate() {
             self.check_stop(index as u32)?;
@@ -202,13 +203,13 @@ impl<'a> Proof<'a> {
             }
         }
         if corrected.is_empty() {
-            return Ok(refs);
+            return Ok(refs.with_head_peeled(head_peeled));
         }
         let mut all = refs.to_refs();
         for (index, peeled) in corrected {
             all[index].peeled = peeled;
         }
-        Ok(RefTable::new(all, refs.head().clone()))
+        Ok(RefTable::new(all, refs.head().clone()).with_head_peeled(head_peeled))
     }
 
     /// What an annotated tag finally peels to. Each is read once, however many are tags of it.

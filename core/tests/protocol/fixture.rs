@@ -114,10 +114,11 @@ impl Fixture {
         Self::open(root, path)
     }
 
-    /// As [`Fixture::full`] with `HEAD` naming a commit.
-    pub fn detached() -> Self {
+    /// As [`Fixture::full`] with `HEAD` naming an object, by its mark.
+    pub fn detached_at(mark: &str) -> Self {
         let mut fixture = Self::full();
-        git(&fixture.path, &["update-ref", "--no-deref", "HEAD", &fixture.ids["c5"].to_string()]);
+        // Not by `update-ref`, which takes commits alone.
+        std::fs::write(fixture.path.join("HEAD"), format!("{}\n", fixture.ids[mark])).expect("a file");
         fixture.refs = references(&fixture.path);
         fixture
     }
@@ -188,7 +189,11 @@ fn references(path: &Path) -> RefTable {
         Some(name) => Head::Symbolic(RefName::new(name).expect("a valid name")),
         None => Head::Detached(id(&String::from_utf8_lossy(head.trim_end()))),
     };
-    RefTable::new(refs, head)
+    let head_peeled = match head {
+        Head::Detached(at) => Some(id(&git(path, &["rev-parse", "HEAD^{}"]))).filter(|peeled| *peeled != at),
+        _ => None,
+    };
+    RefTable::new(refs, head).with_head_peeled(head_peeled)
 }
 
 fn stream() -> String {

@@ -12,7 +12,13 @@ const OTHER: &str = "2222222222222222222222222222222222222222";
 
 #[test]
 fn references_are_advertised_as_stock_git_does() {
-    for fixture in [Fixture::full(), Fixture::empty(), Fixture::shallow(), Fixture::detached()] {
+    for fixture in [
+        Fixture::full(),
+        Fixture::empty(),
+        Fixture::shallow(),
+        Fixture::detached_at("c5"),
+        Fixture::detached_at("nested"),
+    ] {
         for version in VERSIONS {
             Setting::plain(&fixture).check(version, Phase::Advertise, "");
             Setting::plain(&fixture).check(version, Phase::Duplex, "0000");

@@ -32,7 +32,13 @@ fn capabilities_are_advertised_as_stock_git_does() {
 
 #[test]
 fn ls_refs() {
-    let fixtures = [Fixture::full(), Fixture::empty(), Fixture::shallow(), Fixture::detached()];
+    let fixtures = [
+        Fixture::full(),
+        Fixture::empty(),
+        Fixture::shallow(),
+        Fixture::detached_at("c5"),
+        Fixture::detached_at("nested"),
+    ];
     for fixture in &fixtures {
         for arguments in [
             "",

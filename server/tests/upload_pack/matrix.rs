@@ -55,6 +55,8 @@ fn ls_refs_in_all_forms() {
         ("unborn, not offered", Some("ref: refs/heads/none\n"), &["lsrefs.unborn=allow"]),
         ("unborn, ignored", Some("ref: refs/heads/none\n"), &["lsrefs.unborn=ignore"]),
         ("detached", Some(&*format!("{}\n", subject.parent)), &[]),
+        ("detached at a tag", Some(&*format!("{}\n", subject.tag)), &[]),
+        ("at a hidden tag", Some(&*format!("ref: {}\n", subject.tag_name)), &["uploadpack.hideRefs=refs/tags"]),
     ] {
         subject.configure(lines);
         let before = std::fs::read(dir.join("HEAD")).unwrap();
@@ -80,6 +82,9 @@ fn ls_refs_in_all_forms() {
             let request =
                 [&["command=ls-refs", "agent=git/2", "object-format=sha1", "0001"], arguments, &["0000"]].concat();
             compare(&subject.stage, &subject.question(2, STATELESS, &request), &format!("{name}: {arguments:?}"));
+        }
+        for version in [0, 1] {
+            compare(&subject.stage, &subject.question(version, ADVERTISE, &[]), &format!("v{version} {name}"));
         }
         std::fs::write(dir.join("HEAD"), before).unwrap();
     }

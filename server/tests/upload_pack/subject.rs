@@ -22,6 +22,7 @@ pub struct Subject {
     pub blob: String,
     pub tree: String,
     pub tag: String,
+    pub tag_name: String,
 }
 
 impl Subject {
@@ -43,17 +44,17 @@ impl Subject {
             .find(|line| !line.ends_with(&main_branch))
             .map(|line| line[..40].to_owned())
             .unwrap();
-        let tag = git(&["for-each-ref", "--format=%(objecttype) %(objectname)", "refs/tags"])
-            .lines()
-            .find_map(|line| line.strip_prefix("tag ").map(String::from))
-            .unwrap();
+        let tags = git(&["for-each-ref", "--format=%(objecttype) %(objectname) %(refname)", "refs/tags"]);
+        let (tag, tag_name) =
+            tags.lines().find_map(|line| line.strip_prefix("tag ")?.split_once(' ')).expect("an annotated tag");
+        let (tag, tag_name) = (tag.to_owned(), tag_name.to_owned());
         let blob = git(&["ls-tree", "-r", "HEAD"])
             .lines()
             .find_map(|line| line.split_whitespace().nth(2).filter(|_| line.contains(" blob ")).map(String::from))
             .unwrap();
         let parent = git(&["rev-parse", "HEAD~3"]);
         let first = git(&["rev-list", "--max-parents=0", "HEAD"]).lines().next().unwrap().to_owned();
-        Self { path, main, parent, first, branch, hidden, lost, blob, tree, tag, stage }
+        Self { path, main, parent, first, branch, hidden, lost, blob, tree, tag, tag_name, stage }
     }
 
     /// Sets the repository's configuration to `lines` (`section.key=value`), after its own.
