@@ -19,6 +19,8 @@ pub enum Kind {
     Node,
     /// `heliostat sync`, working by itself.
     Sync,
+    /// Another command that works by itself.
+    Command,
 }
 
 /// One process that holds a data directory.
@@ -44,6 +46,7 @@ impl Holder {
         let kind = match self.kind {
             Kind::Node => "node",
             Kind::Sync => "sync",
+            Kind::Command => "command",
         };
         data.sign(&format!("{kind} {} {}\n", self.process, self.instance))
     }
@@ -59,6 +62,7 @@ impl Holder {
         let kind = match words.next()? {
             "node" => Kind::Node,
             "sync" => Kind::Sync,
+            "command" => Kind::Command,
             _ => return None,
         };
         let process = words.next()?.parse().ok()?;
@@ -72,6 +76,7 @@ impl fmt::Display for Holder {
         match self.kind {
             Kind::Node => write!(f, "a node (process {})", self.process),
             Kind::Sync => write!(f, "another `heliostat sync` (process {})", self.process),
+            Kind::Command => write!(f, "another `heliostat` (process {})", self.process),
         }
     }
 }
@@ -92,7 +97,7 @@ mod tests {
         assert_eq!(Holder::of(folder.path()), None);
         let data = DataDirectory::lock(folder.path()).unwrap();
         assert_eq!(Holder::of(folder.path()), None);
-        for kind in [Kind::Node, Kind::Sync] {
+        for kind in [Kind::Node, Kind::Sync, Kind::Command] {
             let holder = Holder::this(kind);
             holder.sign(&data).unwrap();
             assert_eq!(Holder::of(folder.path()), Some(holder));

@@ -7,7 +7,7 @@
 //! publication that came to nothing discards it, and a start sweeps what a crash kept them from discarding.
 
 use super::{
-    DataDirectory, MirroredRepository, RepositoryId, Retention,
+    DataDirectory, MirroredRepository, RepositoryId, Retention, asked,
     disk::{Disk, EntryKind, LocalDisk, gone_is_fine},
     layout::Paths,
     load,
@@ -42,6 +42,8 @@ pub enum StoreError {
     Failed(String),
     /// The repository was removed.
     Removed,
+    /// What nothing reaches was purged meanwhile, and what this stood on may be gone.
+    Purged,
     /// The stop flag was raised.
     Interrupted,
 }
@@ -50,12 +52,14 @@ type Catalogue = HashMap<Arc<str>, Arc<MirroredRepository>>;
 
 /// One data directory, locked by this process.
 pub struct Store {
-    repositories: PathBuf,
-    disk: Arc<dyn Disk>,
+    pub(super) repositories: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
     retention: Retention,
     catalogue: ArcSwap<Catalogue>,
     /// The highest id given so far. Creation and removal take it as their lock.
     last_id: Mutex<u64>,
+    /// Checksum of what was written last of when repositories were asked for.
+    pub(super) asked_written: Mutex<Option<u32>>,
     _lock: File,
 }
 
@@ -86,18 +90,28 @@ impl Store {
                 _ => {}
             }
         }
+        let asked = asked::read(&*disk, &repositories);
         let mut catalogue = Catalogue::new();
         for repository in open_all(&disk, &repositories, retention, &ids)? {
             if !repository.has_been_published() {
                 take_away(&*disk, &repositories, &repository)?;
                 continue;
             }
+            repository.note_asked(asked.get(&repository.id()).copied().unwrap_or(0));
             if let Some(other) = catalogue.insert(repository.path().into(), Arc::new(repository)) {
                 return Err(StoreError::Damaged(format!("{} lies here twice", other.path())));
             }
         }
         let last_id = Mutex::new(ids.last().map_or(0, |id| id.0));
-        Ok(Self { repositories, disk, retention, catalogue: ArcSwap::from_pointee(catalogue), last_id, _lock: lock })
+        Ok(Self {
+            repositories,
+            disk,
+            retention,
+            catalogue: ArcSwap::from_pointee(catalogue),
+            last_id,
+            asked_written: Mutex::default(),
+            _lock: lock,
+        })
     }
 
     /// The mirrored repository of that upstream path (`team/app.git`), if there is one. Lock-free.
@@ -258,6 +272,7 @@ impl fmt::Display for StoreError {
             Self::Damaged(detail) => write!(f, "the store is damaged: {detail}"),
             Self::Failed(detail) => write!(f, "the store accepts no writes until it is opened anew: {detail}"),
             Self::Removed => f.write_str("the repository was removed"),
+            Self::Purged => f.write_str("objects were purged meanwhile, try again"),
             Self::Interrupted => f.write_str("interrupted"),
         }
     }

@@ -46,6 +46,17 @@ pub fn worth_consolidating(pack_bytes: &[u64]) -> bool {
     sizes.len() >= CONSOLIDATE_PACKS_MAX || (sizes.len() >= CONSOLIDATE_PACKS_MIN && small > large / CONSOLIDATE_SHARE)
 }
 
+/// What came of merging all packs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Merged {
+    /// A new layout.
+    Replaced,
+    /// The same layout: nothing is left to merge or to leave out.
+    Same,
+    /// What was published or purged meanwhile does not go with it.
+    Overtaken,
+}
+
 impl MirroredRepository {
     /// Whether there are so many packs that merging them pays ([`worth_consolidating`]). Takes no lock.
     pub fn is_worth_consolidating(&self) -> bool {
@@ -67,12 +78,18 @@ impl MirroredRepository {
 
     /// The same whether it is worth it or not: drops what nothing reaches.
     pub fn consolidate_now(&self, stop: &AtomicBool) -> Result<bool, StoreError> {
-        let Some(snapshot) = self.snapshot() else { return Ok(false) };
-        let earlier = {
+        Ok(self.merge(stop)? == Merged::Replaced)
+    }
+
+    pub(super) fn merge(&self, stop: &AtomicBool) -> Result<Merged, StoreError> {
+        let (earlier, purges) = {
             let writer = self.lock_writer();
             writer.check_usable()?;
-            writer.servable_tables().cloned().collect::<Vec<_>>()
+            let earlier = writer.servable_tables().cloned().collect::<Vec<_>>();
+            (earlier, writer.purges)
         };
+        // After `purges`, as in `quarantine`.
+        let Some(snapshot) = self.snapshot() else { return Ok(Merged::Same) };
         let directory = QuarantineDirectory { disk: self.disk.clone(), path: self.next_quarantine() };
         self.disk.create_dir(&directory.path)?;
         let work = Work { objects: &snapshot.objects, directory: &directory, stop };
@@ -83,24 +100,30 @@ impl MirroredRepository {
         for numbers in [first, rest] {
             packs.extend(work.write(numbers, packs.len())?);
         }
-        self.replace(&snapshot, &packs, stop)
+        self.replace(&snapshot, &packs, purges, stop)
     }
 
     /// Puts `packs` in the place of those of `before`.
-    fn replace(&self, before: &Snapshot, packs: &[NewPack], stop: &AtomicBool) -> Result<bool, StoreError> {
+    fn replace(
+        &self,
+        before: &Snapshot,
+        packs: &[NewPack],
+        purges: u64,
+        stop: &AtomicBool,
+    ) -> Result<Merged, StoreError> {
         let mut writer = self.lock_writer();
         writer.check_usable()?;
-        let Some(current) = self.snapshot() else { return Ok(false) };
+        let Some(current) = self.snapshot().filter(|_| purges == writer.purges) else { return Ok(Merged::Overtaken) };
         let stem = |pack: &SealedPack| pack.path().file_stem().map(ToOwned::to_owned);
         let was_there = |pack: &SealedPack| before.objects.packs().iter().any(|old| stem(old) == stem(pack));
         let newer: Vec<_> = current.objects.packs().iter().filter(|pack| !was_there(pack)).cloned().collect();
         if newer.is_empty() && same_names(packs, before.objects.packs()) {
-            return Ok(false);
+            return Ok(Merged::Same);
         }
         // What was published meanwhile may stand on something that has just been left out.
         let trial = packs.iter().map(|pack| pack.sealed.clone()).chain(newer.iter().cloned()).collect();
         if !closed(&writer, &current, &Database::new(trial), packs.len(), stop)? {
-            return Ok(false);
+            return Ok(Merged::Overtaken);
         }
         let sealed = self.seal(&mut writer, packs, current.objects.packs())?;
         // A pack that was there already, by its name, is kept as it is.
@@ -113,7 +136,7 @@ impl MirroredRepository {
             self.give_up(&writer, &sealed);
         }
         switched?;
-        Ok(true)
+        Ok(Merged::Replaced)
     }
 }
 

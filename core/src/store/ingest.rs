@@ -106,6 +106,8 @@ impl Drop for QuarantineDirectory {
 /// Packs on their way in: on disk, not visible. Dropping it removes them.
 pub struct Quarantine {
     pub(super) repository: RepositoryId,
+    /// How often objects had been purged at the beginning.
+    pub(super) purges: u64,
     /// The snapshot of the beginning: bases and completeness are judged against it.
     pub(super) base: Option<Arc<Snapshot>>,
     pub(super) packs: Vec<NewPack>,
@@ -119,6 +121,7 @@ pub struct Quarantine {
 impl Quarantine {
     pub(super) fn begin(
         repository: RepositoryId,
+        purges: u64,
         disk: Arc<dyn Disk>,
         path: PathBuf,
         base: Option<Arc<Snapshot>>,
@@ -127,7 +130,7 @@ impl Quarantine {
         disk.create_dir(&path)?;
         let directory = QuarantineDirectory { disk, path };
         let objects = base.as_ref().map_or_else(|| Arc::new(Database::new(Vec::new())), |base| base.objects.clone());
-        Ok(Self { repository, base, packs: Vec::new(), objects, limits, tally: Arc::default(), directory })
+        Ok(Self { repository, purges, base, packs: Vec::new(), objects, limits, tally: Arc::default(), directory })
     }
 
     /// Counts in `tally` what happens here.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DATA/lock                               one process at a time
+//! DATA/asked                              when each repository was asked for last
 //! DATA/repositories/ID/path               the upstream path
 //! DATA/repositories/ID/objects/pack/      sealed packs, shared by all generations
 //! DATA/repositories/ID/generations/NAME/  one bare repository a publication

@@ -4,6 +4,7 @@
 //! names, reachable from a reference or not, is in them too. Ingest keeps it by checking every link of every new object
 //! (`verify`), consolidation by selecting whole closures, and a start by sweeping packs that no layout lists.
 
+mod asked;
 mod catalogue;
 mod consolidate;
 mod data_directory;
@@ -16,6 +17,7 @@ mod ingest;
 mod layout;
 mod load;
 mod publish;
+mod purge;
 mod record;
 mod snapshot;
 mod standing;

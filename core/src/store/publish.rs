@@ -26,6 +26,7 @@ use std::{
 /// A complete set of references and objects, proven. Only the verifier makes one.
 pub struct Verified {
     pub(super) repository: RepositoryId,
+    pub(super) purges: u64,
     pub(super) refs: RefTable,
     /// Not to be advertised, but to stay servable.
     pub(super) kept: Vec<RefTable>,
@@ -75,6 +76,9 @@ impl MirroredRepository {
         writer.check_usable()?;
         if verified.repository != self.id() {
             return Err(StoreError::Damaged("verified for another repository".into()));
+        }
+        if verified.purges != writer.purges {
+            return Err(StoreError::Purged);
         }
         let current = self.snapshot();
         let same_refs = current.as_ref().filter(|current| current.refs.digest() == verified.refs.digest());

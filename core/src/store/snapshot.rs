@@ -73,7 +73,10 @@ pub struct MirroredRepository {
     pub(super) damage: ArcSwapOption<String>,
     writer: Mutex<Writer>,
     quarantines: AtomicU64,
+    /// As in the writer, for those who don't write yet.
+    pub(super) purges: AtomicU64,
     standing: Standing,
+    pub(super) asked: AtomicU64,
 }
 
 impl MirroredRepository {
@@ -96,7 +99,9 @@ impl MirroredRepository {
             damage: ArcSwapOption::from_pointee(found.damage),
             writer: Mutex::new(found.writer),
             quarantines: AtomicU64::new(0),
+            purges: AtomicU64::new(0),
             standing: Standing::default(),
+            asked: AtomicU64::new(0),
         };
         if let Some(current) = found.current {
             let recent =
@@ -147,7 +152,10 @@ impl MirroredRepository {
     /// keeps that snapshot's packs.
     pub fn quarantine(&self, limits: IngestLimits) -> Result<Quarantine, StoreError> {
         self.lock_writer().check_usable()?;
-        Ok(Quarantine::begin(self.id, self.disk.clone(), self.next_quarantine(), self.snapshot(), limits)?)
+        // Before the snapshot: one of before a purge never goes with a number of after it.
+        let purges = self.purges.load(Ordering::SeqCst);
+        let (path, base) = (self.next_quarantine(), self.snapshot());
+        Ok(Quarantine::begin(self.id, purges, self.disk.clone(), path, base, limits)?)
     }
 
     /// A directory for packs on their way in that nobody has used since the start.

@@ -43,8 +43,8 @@ pub(super) fn verify(
     let refs = proof.check_refs(refs, known)?;
     let kept = kept.into_iter().map(|table| proof.check_refs(table, known)).collect::<Result<_, _>>()?;
     let findings = proof.findings;
-    let Quarantine { repository, base, packs, directory, .. } = quarantine;
-    Ok(Verified { repository, refs, kept, base, packs, findings, _directory: directory })
+    let Quarantine { repository, purges, base, packs, directory, .. } = quarantine;
+    Ok(Verified { repository, purges, refs, kept, base, packs, findings, _directory: directory })
 }
 
 /// Whether the packs of `objects` from the `from`-th on, checked before, name only objects that are in `objects`. The

@@ -61,6 +61,8 @@ pub(super) struct Writer {
     pub leaving: Vec<Leaving>,
     /// Why nothing may be written any more: the disk is in a state that only a new start can read.
     pub failed: Option<String>,
+    /// How often objects were purged.
+    pub purges: u64,
     /// The repository has been removed.
     pub removed: bool,
 }

@@ -180,6 +180,19 @@ impl Schedule {
         }
     }
 
+    /// The repository is not mirrored here any more: the interval leaves it alone until somebody asks for it. Who waits for
+    /// it goes on waiting.
+    pub fn forget(&mut self, path: &Arc<str>) {
+        let Some(repository) = self.repositories.get_mut(path).filter(|repository| repository.known) else { return };
+        repository.known = false;
+        self.unknown += 1;
+        if repository.is_idle() {
+            self.set_timer(path, None);
+            self.repositories.remove(path);
+            self.unknown -= 1;
+        }
+    }
+
     /// Whether the interval compares this repository.
     #[must_use]
     pub fn knows(&self, path: &str) -> bool {

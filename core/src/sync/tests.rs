@@ -442,6 +442,35 @@ fn a_repository_that_vanishes_stays_known_and_comes_back() {
     assert_eq!(world.here[&path], 9);
 }
 
+#[test]
+fn what_is_forgotten_is_left_alone_until_somebody_asks() {
+    let mut schedule = Schedule::new(policy(), 1);
+    let (idle, asked): (Arc<str>, Arc<str>) = ("idle.git".into(), "asked.git".into());
+    let mut now = SECOND;
+    for path in [&idle, &asked] {
+        schedule.know(now, path);
+        schedule.ask(now, path, 1, Need::References);
+    }
+    let (asks, _) = effects(&mut schedule, now);
+    assert_eq!(asks.len(), 2);
+    schedule.answered(now, &idle, Verdict::Verified);
+    schedule.forget(&idle);
+    // While it is asked about: whoever waits is answered.
+    schedule.forget(&asked);
+    assert_eq!(schedule.known(), 0);
+    schedule.answered(now, &asked, failed());
+    let (_, answers) = effects(&mut schedule, now);
+    assert_eq!(answers.len(), 2);
+    for _ in 0..100 {
+        now += MINUTE;
+        assert!(effects(&mut schedule, now).0.is_empty());
+    }
+    schedule.ask(now, &idle, 2, Need::References);
+    assert_eq!(effects(&mut schedule, now).0, std::slice::from_ref(&idle));
+    schedule.answered(now, &idle, Verdict::Verified);
+    assert!(schedule.knows(&idle));
+}
+
 /// Who is told what.
 type Answer = (Vec<Ticket>, Verdict);
 

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod asked;
 mod churn;
 mod consolidation;
 mod crash;
 mod hostile;
 mod publish;
+mod purge;
 mod recorder;
 mod start;
 mod upstream;

@@ -172,6 +172,7 @@ const SPELLINGS: &[Exception] = &[
     ("server/src/upstream/", "each kind of upstream has its own rule"),
     ("core/src/repository_path.rs", "what the other spelling is, not whether it means the same"),
     ("server/src/config/mod.rs", "a pattern on either spelling is one on both at an upstream of kind git"),
+    ("server/src/cli/purge.rs", "without a node, what is dropped lies under either spelling"),
     ("server/src/cli/sync.rs", "either spelling of a name on the command line is found in the node's list"),
 ];
 const SPELLING: &str = "other_spelling";

@@ -27,12 +27,14 @@ pub struct Desk {
     taken: Arc<AtomicUsize>,
     listing: ArcSwapOption<Repositories>,
     hints: Mutex<Bucket>,
+    apart: Arc<Mutex<()>>,
 }
 
 /// A place at the desk, to be held until the answer has been sent.
 pub struct Place {
     jobs: flume::Sender<Job>,
     taken: Arc<AtomicUsize>,
+    apart: Arc<Mutex<()>>,
 }
 
 impl Desk {
@@ -52,6 +54,7 @@ impl Desk {
             taken: Arc::default(),
             listing: ArcSwapOption::empty(),
             hints: Mutex::new(Bucket::new(WEBHOOKS_PER_SECOND, WEBHOOKS_BURST)),
+            apart: Arc::default(),
         })
     }
 
@@ -76,7 +79,7 @@ impl Desk {
     pub fn enter(&self) -> Option<Place> {
         let more = |taken: usize| (taken < ADMIN_READERS_MAX).then_some(taken + 1);
         self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
-        Some(Place { jobs: self.jobs.clone(), taken: self.taken.clone() })
+        Some(Place { jobs: self.jobs.clone(), taken: self.taken.clone(), apart: self.apart.clone() })
     }
 }
 
@@ -87,6 +90,25 @@ impl Place {
         // Who has gone meanwhile hears nothing; a thread that is gone drops the reply.
         let job = move || drop(reply.send(work()));
         let _ = self.jobs.send(Box::new(job));
+        answer.await.ok()
+    }
+}
+
+impl Place {
+    /// The same for what takes long, on a thread for it alone; `None` also while there is such a thread already.
+    pub async fn ask_apart<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let apart = self.apart.clone();
+        // Started by the thread of the desk: a shard's would inherit its pin.
+        let start = move || {
+            let run = move || {
+                if let Ok(_alone) = apart.try_lock() {
+                    let _ = reply.send(work());
+                }
+            };
+            thread::Builder::new().name("admin-apart".into()).spawn(run).is_ok()
+        };
+        self.ask(start).await.filter(|started| *started)?;
         answer.await.ok()
     }
 }

@@ -35,6 +35,9 @@ fn document(node: &Node) -> String {
     node.workers.counts().write(&mut text);
     if let Some(mirrors) = node.mirrors() {
         mirrors.syncs.counts().write(&mut text);
+        if let Some(limit) = node.config.store.bytes {
+            text.gauge("heliostat_store_bytes_limit", "`bytes` in [store].").is(limit);
+        }
         repositories(mirrors, &mut text);
     }
     process::write(node.started.elapsed(), &mut text);

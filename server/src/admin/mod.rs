@@ -9,6 +9,7 @@ pub mod cross_site;
 pub mod desk;
 mod metrics;
 mod page;
+mod purge;
 mod repositories;
 pub mod status;
 pub mod sync;
@@ -55,6 +56,14 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> io::Result<()> {
             exchange.record.repository = Some(path.to_string());
             if exchange.head.method == Method::Post {
                 return Box::pin(sync::answer(exchange, path)).await;
+            }
+            Response::method_not_allowed("POST")
+        }
+        (Route::Purge(path, what), None) => {
+            exchange.record.operation = "purge";
+            exchange.record.repository = Some(path.to_string());
+            if exchange.head.method == Method::Post {
+                return Box::pin(purge::answer(exchange, path, what)).await;
             }
             Response::method_not_allowed("POST")
         }

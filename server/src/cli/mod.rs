@@ -4,6 +4,7 @@ mod beside;
 mod check_config;
 mod demo;
 mod not_built;
+mod purge;
 mod serve;
 mod settings;
 mod status;
@@ -34,13 +35,12 @@ enum Command {
     CheckConfig(check_config::CheckConfig),
     Serve(Box<serve::Serve>),
     Sync(Box<sync::Sync>),
+    Purge(purge::Purge),
     Status(status::Status),
     UploadPack(upload_pack::UploadPack),
     Demo(demo::Demo),
     #[command(hide = true)]
     Vet(not_built::NotBuilt),
-    #[command(hide = true)]
-    Purge(not_built::NotBuilt),
     #[command(hide = true)]
     Farm(not_built::NotBuilt),
 }
@@ -55,11 +55,11 @@ pub fn run() -> ExitCode {
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Sync(arguments) => sync::run(&arguments),
+        Command::Purge(arguments) => purge::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::UploadPack(_) => upload_pack::run(&std::env::args_os().skip(2).collect::<Vec<_>>()),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Vet(arguments) => not_built::run("vet", &arguments),
-        Command::Purge(arguments) => not_built::run("purge", &arguments),
         Command::Farm(arguments) => not_built::run("farm", &arguments),
     }
 }

@@ -12,7 +12,7 @@ mod value;
 mod webhook;
 
 pub use pattern::Pattern;
-pub use value::parse_duration;
+pub use value::{parse_duration, parse_size};
 pub use webhook::Webhook;
 
 use crate::http::client::Trusted;
@@ -133,6 +133,8 @@ pub struct Store {
     pub generations_kept: usize,
     /// How long an earlier generation and its directory stay, default 10 min.
     pub grace: Duration,
+    /// What nobody asks for goes while there are more bytes of packs than this; no limit if `None`.
+    pub bytes: Option<u64>,
 }
 
 /// `[limits]`: those of `core/src/limits.rs` that depend on the machine and on who connects.

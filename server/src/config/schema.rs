@@ -40,7 +40,7 @@ const SECTIONS: &[Section] = &[
     Section { name: "sync", built: &["interval", "concurrency"], not_built: &[] },
     Section { name: "vet", built: &[], not_built: &["interval", "scrub_bytes_per_second"] },
     Section { name: "auth", built: &[], not_built: &["ttl", "negative_ttl", "stale_if_error"] },
-    Section { name: "store", built: &["generations_kept", "grace"], not_built: &["bytes"] },
+    Section { name: "store", built: &["generations_kept", "grace", "bytes"], not_built: &[] },
     Section { name: "cache", built: &[], not_built: &["bytes", "directory"] },
     Section { name: "limits", built: &["connections", "connections_per_address"], not_built: &[] },
     Section { name: "farm", built: &[], not_built: &["engine", "endpoints", "peer_listen", "tls", "isolation_ttl"] },

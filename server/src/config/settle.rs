@@ -4,7 +4,7 @@ use super::{
     Admin, Beside, Config, Http, Limits, Mirror, Mistake, Node, Origin, Overrides, Pattern, Store, Sync, Upstream,
     Webhook,
     file::{File, Raw, Section, Setting},
-    parse_duration, together,
+    parse_duration, parse_size, together,
 };
 use crate::{http::client::Trusted, upstream::transport::trust};
 use heliostat_core::{
@@ -30,6 +30,8 @@ const CONCURRENCY_DEFAULT: usize = 4;
 const CONCURRENCY_MAX: usize = 256;
 const CORES_MAX: usize = 1_024;
 const TOKEN_BYTES_MIN: usize = 16;
+/// A store with less has room for no repository worth mirroring.
+const STORE_BYTES_MIN: u64 = 1 << 20;
 
 /// What holds, with and without an upstream.
 pub(super) struct Settled {
@@ -103,6 +105,16 @@ impl Taker<'_> {
         }
     }
 
+    fn size(&mut self, key: &str, min: u64) -> Option<(Origin, u64)> {
+        let (origin, text) = self.text(key)?;
+        match parse_size(&text) {
+            Ok(size) if size >= min => return Some((origin, size)),
+            Ok(_) => self.wrong(origin, format!("`{key}` is at least {min} bytes")),
+            Err(text) => self.wrong(origin, text),
+        }
+        None
+    }
+
     fn count(&mut self, key: &str, range: std::ops::RangeInclusive<usize>) -> Option<usize> {
         let Setting { origin, value } = self.section.remove(key)?;
         if let Raw::Number(number) = value
@@ -167,7 +179,12 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
     };
 
     let mut store = Taker { section: store, mistakes };
+    let bytes = store.size("bytes", STORE_BYTES_MIN);
+    if let (Some((origin, _)), Some(Upstream::Directory(_))) = (&bytes, &upstream) {
+        store.wrong(*origin, "`bytes` has no use with an upstream of kind directory: the whole folder is mirrored");
+    }
     let store = Store {
+        bytes: bytes.map(|(_, bytes)| bytes),
         generations_kept: store.count("generations_kept", 0..=GENERATIONS_KEPT_MAX).unwrap_or(GENERATIONS_KEPT),
         grace: store.duration("grace", GENERATION_GRACE, Duration::ZERO..=Duration::from_secs(30 * 86_400)),
     };

@@ -78,6 +78,13 @@ fn a_whole_file() {
 }
 
 #[test]
+fn the_store_has_a_limit_if_one_is_said() {
+    let text = "[upstream]\nurl = \"https://h\"\n[[mirror]]\ninclude = [\"a\"]\n[store]\n";
+    let bytes = |more: &str| Config::load(&format!("{text}{more}"), &Overrides::default()).map(|c| c.store.bytes);
+    assert_eq!((bytes(""), bytes("bytes = \"10GiB\"\n")), (Ok(None), Ok(Some(10 << 30))));
+}
+
+#[test]
 fn flags_override_the_file() {
     let flags = Overrides {
         upstream: Some("/srv/git".into()),
@@ -272,6 +279,9 @@ fn each_refusal_in_words() {
             "line 4: the admin port and the main port",
         ),
         ("[upstream]\nurl = \"/srv\"\n[admin]\ntoken = \"short\"", "line 4: `token` is shorter"),
+        ("[upstream]\nurl = \"/srv\"\n[store]\nbytes = \"1GiB\"", "line 4: `bytes` has no use"),
+        ("[upstream]\nurl = \"/srv\"\n[store]\nbytes = \"1KiB\"", "line 4: `bytes` is at least 1048576 bytes"),
+        ("[upstream]\nurl = \"/srv\"\n[store]\nbytes = \"5\"", "line 4: `5` has no unit"),
         ("[upstream]\nurl = \"/srv\"\n[webhook]\nsecret = \"hunter2\"", "line 4: `secret` is shorter"),
         ("[upstream]\nurl = \"/srv\"\n[mirror]\ninclude = [\"x\"]", "line 3: mirror rules are written as [[mirror]]"),
         ("[upstream]\nurl = \"/srv\"\n[[mirror]]\ninclude = [\"/x\"]", "line 4: `/x`: write the path without"),

@@ -21,9 +21,37 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(ms_per_unit).map(Duration::from_millis).ok_or_else(|| format!("`{text}` is too long"))
 }
 
+/// Parses `"512MiB"`, `"10GiB"`, `"2TiB"`, `"64KiB"`. One whole number and one unit.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("`{text}` is not a size: write a whole number and a unit, as in \"10GiB\""))?;
+    let shift = match unit.trim_start() {
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        "" => return Err(format!("`{text}` has no unit: write KiB, MiB, GiB or TiB, as in \"{text}GiB\"")),
+        other => return Err(format!("`{other}` is not a unit of size: write KiB, MiB, GiB or TiB")),
+    };
+    number.checked_mul(1 << shift).ok_or_else(|| format!("`{text}` is too much"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [("64KiB", 1 << 16), ("512MiB", 1 << 29), ("10 GiB", 10 << 30), ("2TiB", 2 << 40)] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "GiB", "-1GiB", "1.5GiB", "10", "10GB", "99999999999TiB", "99999999999999999999KiB"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn durations() {

@@ -19,6 +19,15 @@ pub enum Service {
     Other,
 }
 
+/// What is to be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purge {
+    /// The repository.
+    All,
+    /// What none of its references reaches.
+    Unreachable,
+}
+
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
@@ -40,6 +49,8 @@ pub enum Route {
     RefsChanged,
     /// Admin port: `POST /api/v1/repositories/{path}/sync`.
     Sync(RepositoryPath),
+    /// Admin port: `POST /api/v1/repositories/{path}/purge` and `…/purge-unreachable`.
+    Purge(RepositoryPath, Purge),
     /// Admin port: `GET /api/v1/node`.
     Node,
     /// Admin port: `GET /api/v1/repositories`.
@@ -117,6 +128,11 @@ pub fn admin_route(target: &str) -> Route {
     // One that is itself called `team/sync` is had as `team/sync.git`.
     if let Some(path) = below("/sync") {
         return Route::Sync(path);
+    }
+    for (suffix, what) in [("/purge", Purge::All), ("/purge-unreachable", Purge::Unreachable)] {
+        if let Some(path) = below(suffix) {
+            return Route::Purge(path, what);
+        }
     }
     repo_path(rest).map_or(Route::Unknown, Route::Repository)
 }
@@ -284,6 +300,10 @@ mod tests {
         assert_eq!(admin_route("/api/v1/syncs"), Route::Syncs);
         assert_eq!(admin_route("/api/v1/repositories/team/a%20b.git/sync"), Route::Sync(path("team/a b.git")));
         assert_eq!(admin_route("/api/v1/repositories/a"), Route::Repository(path("a")));
+        for (action, what) in [("purge", Purge::All), ("purge-unreachable", Purge::Unreachable)] {
+            let target = format!("/api/v1/repositories/team/a.git/{action}");
+            assert_eq!(admin_route(&target), Route::Purge(path("team/a.git"), what));
+        }
         for unknown in [
             "/api/v1/repositories//sync",
             "/api/v1/repositories/../sync",

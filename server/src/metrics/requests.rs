@@ -5,7 +5,7 @@ use crate::http::exchange::Record;
 use std::time::Duration;
 
 /// What a request can be ([`Record::operation`]).
-const OPERATIONS: [&str; 14] = [
+const OPERATIONS: [&str; 15] = [
     "info/refs",
     "ls-refs",
     "fetch",
@@ -18,6 +18,7 @@ const OPERATIONS: [&str; 14] = [
     "metrics",
     "sync",
     "webhook",
+    "purge",
     "admin",
     "none",
 ];

@@ -30,6 +30,12 @@ pub struct SyncCounts {
     pub received_bytes: Counter,
     /// Hints of webhooks.
     pub hints: Counter,
+    /// Repositories that were evicted.
+    pub evictions: Counter,
+    /// And the bytes of their packs.
+    pub evicted_bytes: Counter,
+    /// Bytes of all packs, those on their way out too, when that was looked at last.
+    pub store_bytes: Gauge,
     /// Consolidations that changed something.
     pub consolidations: Counter,
     /// Consolidations that failed.
@@ -100,6 +106,11 @@ impl SyncCounts {
         )
         .is(self.received_bytes.get());
         text.counter("heliostat_webhook_hints_total", "Questions that webhooks have led to.").is(self.hints.get());
+        text.counter("heliostat_evictions_total", "Repositories that went because the store was full.")
+            .is(self.evictions.get());
+        text.counter("heliostat_evicted_bytes_total", "Bytes of their packs.").is(self.evicted_bytes.get());
+        let help = "Bytes of all packs and indexes, those on their way out too, when that was looked at last.";
+        text.gauge("heliostat_store_bytes", help).is(self.store_bytes.get());
         let help = "Consolidations of packs that changed something, and those that failed.";
         let mut family = text.counter("heliostat_consolidations_total", help);
         family.sample(&[("outcome", "done")], self.consolidations.get());

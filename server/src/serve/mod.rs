@@ -83,7 +83,8 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> io::Result<()> {
                 Response::method_not_allowed("GET, HEAD")
             }
         }
-        Route::RefsChanged
+        Route::Purge(..)
+        | Route::RefsChanged
         | Route::Metrics
         | Route::Sync(_)
         | Route::Node

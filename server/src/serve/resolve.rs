@@ -276,6 +276,7 @@ fn on_its_way(mirrors: &Mirrors, path: &RepositoryPath, pending: Arc<Pending>) -
 }
 
 fn found(mirrors: &Mirrors, mirrored: &MirroredRepository) -> Option<(Found, Known)> {
+    mirrored.note_asked(crate::sync::clock());
     let snapshot = mirrored.snapshot()?;
     let path = mirrored.path().parse().ok()?;
     let (standing, now) = (mirrored.standing(), mirrors.syncs.now());

@@ -17,7 +17,7 @@ use heliostat_core::{
     sync::{BreakerPolicy, Effect, EmptyGuard, Judgement, Need, Policy, Schedule, Ticket, Verdict},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -41,6 +41,8 @@ pub(super) enum Event {
     Want { path: RepositoryPath, want: Want },
     /// Somebody wants to know what there is.
     List { reply: oneshot::Sender<Repositories> },
+    /// It is not mirrored here any more.
+    Forget { path: RepositoryPath, reply: oneshot::Sender<()> },
     /// The upstream told its references.
     Asked { path: RepositoryPath, asked: Box<dyn Asked>, progress: Arc<Progress> },
     /// A question ended without references.
@@ -64,12 +66,20 @@ struct Driver {
     guards: HashMap<Arc<str>, EmptyGuard>,
     /// When the questions under way were asked.
     asked_at: HashMap<Arc<str>, Duration>,
+    /// Purged or evicted, while something was under way that might bring it back; until somebody asks again.
+    forgotten: HashSet<Arc<str>>,
     askers: flume::Sender<pool::Job>,
     fetchers: flume::Sender<pool::Job>,
     tidy: flume::Sender<Chore>,
     /// When to list the upstream's repositories again; `None` while that is under way.
     list_at: Option<Duration>,
     list_attempts: Attempts,
+}
+
+/// What becomes of a question or a fetch whose repository has been purged or evicted meanwhile.
+fn unwanted() -> Verdict {
+    let text = "the repository was removed from this mirror";
+    Verdict::Failed(Arc::new(Fault::ours(text, text)))
 }
 
 /// Starts all threads.
@@ -81,7 +91,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> io::Result<(flume::Sender<Event>, V
     // One asker more than questions: it lists.
     let askers = pool::start("sync-ask", asks + 1, &mut handles)?;
     let fetchers = pool::start("sync-fetch", fetches, &mut handles)?;
-    let tidy = tidy::start(shared, &mut handles)?;
+    let tidy = tidy::start(shared, events.clone(), &mut handles)?;
     let policy = Policy {
         interval: shared.config.sync.interval,
         asks,
@@ -109,6 +119,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> io::Result<(flume::Sender<Event>, V
         wants: Wants::default(),
         guards: HashMap::new(),
         asked_at: HashMap::new(),
+        forgotten: HashSet::new(),
         askers,
         fetchers,
         tidy,
@@ -164,6 +175,7 @@ impl Driver {
                     let _ = reply.send(Confirmed::NotFound);
                     return;
                 }
+                self.forgotten.remove(path.as_str());
                 self.last_ticket += 1;
                 self.waiting.insert(self.last_ticket, reply);
                 self.schedule.ask(now, &path.as_str().into(), self.last_ticket, need);
@@ -180,6 +192,15 @@ impl Driver {
                 let job = move || drop(reply.send(shared.repositories()));
                 // Without threads the reply is dropped, and the receiver learns that nobody will answer.
                 let _ = self.askers.send(Box::new(job));
+            }
+            Event::Forget { path, reply } => {
+                let path: Arc<str> = path.as_str().into();
+                // What is under way for those who have asked before, or for nobody, brings nothing back.
+                if self.asked_at.contains_key(&path) || self.arrivals.are_under_way(&path) {
+                    self.forgotten.insert(path.clone());
+                }
+                self.schedule.forget(&path);
+                let _ = reply.send(());
             }
             Event::Asked { path, asked, progress } => self.compare(now, &path.as_str().into(), asked, progress),
             Event::Answered { path, verdict } => self.answered(now, &path.as_str().into(), verdict),
@@ -200,6 +221,10 @@ impl Driver {
         // What is on its way would replace what is the upstream's again.
         if same && !self.arrivals.are_under_way(path) && wants.is_empty() {
             return self.answered(now, path, Verdict::Verified);
+        }
+        if self.forgotten.contains(path) {
+            self.wants.put_back(path, wants);
+            return self.answered(now, path, unwanted());
         }
         if let Some(repository) = repository {
             repository.standing().moved();
@@ -229,6 +254,7 @@ impl Driver {
         let asked_at = self.asked_at.remove(path).unwrap_or(now);
         self.conclude(now, path, &verdict, asked_at);
         self.show(path);
+        self.remember_again(path);
         if let Some(why) = verdict.fault() {
             self.wants.fail(path, why);
         }
@@ -249,11 +275,19 @@ impl Driver {
         let asked_at = ended.as_ref().map_or(now, |ended| ended.asked_at);
         self.conclude(now, path, &verdict, asked_at);
         self.show(path);
+        self.remember_again(path);
         self.schedule.fetched(now, path, verdict);
         if let Some(Ended { refs, wants, .. }) = ended {
             self.wants.end(now, path, refs.digest(), wants, &arrival, by_id);
         }
         self.arrivals.wake(path, &arrival);
+    }
+
+    /// Nothing of before a repository was forgotten is under way any more.
+    fn remember_again(&mut self, path: &Arc<str>) {
+        if !self.asked_at.contains_key(path) && !self.arrivals.are_under_way(path) {
+            self.forgotten.remove(path);
+        }
     }
 
     /// What follows from every end, for the repository that is here.
@@ -279,6 +313,9 @@ impl Driver {
         if matches!(verdict, Verdict::Verified) && !self.shared.superseded(path).is_empty() {
             // Nobody listens any more when the process is ending.
             let _ = self.tidy.send(Chore::SecondCopies(path.clone()));
+        }
+        if matches!(verdict, Verdict::Verified) && self.shared.config.store.bytes.is_some() {
+            let _ = self.tidy.send(Chore::Eviction);
         }
     }
 
@@ -308,6 +345,9 @@ impl Driver {
             Effect::Fetch(path) => {
                 let (shared, events) = (self.shared.clone(), self.events.clone());
                 let Some(coming) = self.arrivals.begin(&path) else { return };
+                if self.forgotten.contains(&path) {
+                    return self.fetched(self.shared.now(), &path, unwanted(), &ById::default());
+                }
                 let lost = |driver: &mut Self, now, path: &Arc<str>, verdict| {
                     driver.fetched(now, path, verdict, &ById::default());
                 };

@@ -4,20 +4,23 @@
 //! them out: one that owns the schedule, a few that ask, a few that fetch, one that tidies up. None of them is pinned;
 //! they are started before the shards, whose pins they would inherit.
 //!
-//! Nothing here deletes a repository: one that the upstream denies having stays on disk and is asked about again. The one
-//! exception is a second copy of one repository, under its other spelling (see `upstream::git`), as a data directory may
+//! Nothing here deletes a repository because of what the upstream says: one that it denies having stays on disk and is asked
+//! about again. Deleted is what an operator purges, and what nobody asks for while the store is full. Another exception is a second copy of one repository, under its other spelling (see `upstream::git`), as a data directory may
 //! hold that was filled from a folder: it goes once the other copy is proven equal to the upstream.
 
 mod arrivals;
 mod by_id;
 mod driver;
+mod evict;
 mod job;
 mod pool;
+mod purge;
 mod seed;
 mod tidy;
 mod wants;
 
 pub use arrivals::{Arrival, Pending};
+pub use evict::clock;
 pub use seed::{Seed, seed};
 
 use crate::{

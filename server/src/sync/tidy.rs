@@ -1,7 +1,7 @@
 //! What may wait: consolidation where it pays, expiry of earlier generations, removal of second copies. One thread, at low
 //! priority.
 
-use super::Shared;
+use super::{Shared, driver::Event, evict};
 use std::{
     collections::{BTreeSet, HashMap},
     io,
@@ -27,22 +27,28 @@ pub(super) enum Chore {
     SecondCopies(Arc<str>),
     /// It has many packs.
     Consolidation(Arc<str>),
+    /// There may be more bytes than there should be.
+    Eviction,
 }
 
 /// Starts the thread. It takes chores.
-pub(super) fn start(shared: &Arc<Shared>, handles: &mut Vec<JoinHandle<()>>) -> io::Result<flume::Sender<Chore>> {
+pub(super) fn start(
+    shared: &Arc<Shared>,
+    events: flume::Sender<Event>,
+    handles: &mut Vec<JoinHandle<()>>,
+) -> io::Result<flume::Sender<Chore>> {
     let (sender, chores) = flume::unbounded();
     let shared = shared.clone();
     let work = move || {
         // On Linux this is the thread's own priority. Without it the work is done all the same.
         let _ = rustix::process::setpriority_process(None, NICENESS);
-        run(&shared, &chores);
+        run(&shared, &events, &chores);
     };
     handles.push(std::thread::Builder::new().name("sync-tidy".into()).spawn(work)?);
     Ok(sender)
 }
 
-fn run(shared: &Shared, chores: &flume::Receiver<Chore>) {
+fn run(shared: &Shared, events: &flume::Sender<Event>, chores: &flume::Receiver<Chore>) {
     let mut waiting: BTreeSet<Chore> = BTreeSet::new();
     let mut put_off: HashMap<Arc<str>, Instant> = HashMap::new();
     let mut settled = Instant::now();
@@ -57,25 +63,43 @@ fn run(shared: &Shared, chores: &flume::Receiver<Chore>) {
                 waiting.insert(chore);
             }
             Err(flume::RecvTimeoutError::Timeout) => {}
-            Err(flume::RecvTimeoutError::Disconnected) => return,
+            Err(flume::RecvTimeoutError::Disconnected) => return write_asked(shared),
         }
         if shared.stop.load(Relaxed) {
+            write_asked(shared);
             return;
         }
         let now = Instant::now();
         if now >= settled {
+            let mut is_full = false;
             for chore in std::mem::take(&mut waiting) {
                 let _ = catch_unwind(AssertUnwindSafe(|| match chore {
                     Chore::SecondCopies(path) => remove_superseded(shared, &path),
                     Chore::Consolidation(path) => consolidate(shared, &path, &mut put_off),
+                    Chore::Eviction => is_full = evict::evict(shared, events),
                 }));
+            }
+            if is_full {
+                settled = Instant::now() + SETTLE;
+                waiting.insert(Chore::Eviction);
             }
         }
         if now >= expiry {
-            let _ = catch_unwind(AssertUnwindSafe(|| shared.store.expire(Instant::now())));
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                shared.store.expire(Instant::now());
+                evict::evict(shared, events);
+                write_asked(shared);
+            }));
             put_off.retain(|_, until| *until > now);
             expiry = now + EXPIRY_INTERVAL;
         }
+    }
+}
+
+/// When repositories were asked for last outlives the process.
+fn write_asked(shared: &Shared) {
+    if let Err(error) = shared.store.write_asked() {
+        tracing::warn!(%error, "when repositories were asked for could not be written down");
     }
 }
 

@@ -48,6 +48,7 @@ mod outage;
 mod parked;
 mod partial;
 mod progress;
+mod purge;
 mod pushes;
 mod support;
 mod tls;

@@ -1,7 +1,11 @@
 //! The running node's admin API, from its client's side: one request, one JSON answer.
 
 use super::Outcome;
-use crate::{cli::sync::progress::Step, config::Admin, upstream::transport::Head};
+use crate::{
+    cli::{purge, sync::progress::Step},
+    config::Admin,
+    upstream::transport::Head,
+};
 use heliostat_core::RepositoryPath;
 use serde_json::Value;
 use std::{
@@ -163,6 +167,23 @@ impl Client {
             status => {
                 let words = field("error").or_else(|| field("outcome"));
                 Err(words.unwrap_or_else(|| format!("the node answers with status {status}")))
+            }
+        }
+    }
+
+    /// Asks the node to drop `path`, or what nothing in it reaches.
+    pub fn purge(&self, path: &RepositoryPath, unreachable: bool) -> Outcome {
+        let action = if unreachable { "purge-unreachable" } else { "purge" };
+        let target = format!("/api/v1/repositories/{}/{action}", path.to_url_path());
+        let (status, body) = self.request("POST", &target, ANSWER_TIMEOUT).map_err(|error| self.silent(&error))?;
+        let document: Value = serde_json::from_slice(&body).unwrap_or_default();
+        match (status, document.get("bytes").and_then(Value::as_u64)) {
+            (200, Some(bytes)) => Ok(purge::described(bytes)),
+            (401, _) => Err(TOKEN_WANTED.into()),
+            (404, _) => Err(purge::ABSENT.into()),
+            _ => {
+                let words = document.get("error").and_then(Value::as_str).map(str::to_owned);
+                Err(words.unwrap_or_else(|| String::from_utf8_lossy(&body).trim_end().to_owned()))
             }
         }
     }

@@ -74,7 +74,9 @@ impl Place {
             config => {
                 let retention = config.as_ref().map(|config| config.store.retention()).unwrap_or_default();
                 let directory = DataDirectory::lock(data).map_err(in_use)?;
-                let signed = Holder::this(Kind::Sync).sign(&directory).map_err(StoreError::from);
+                let signed = Holder::this(if asks_upstream { Kind::Sync } else { Kind::Command })
+                    .sign(&directory)
+                    .map_err(StoreError::from);
                 signed.map_err(in_use)?;
                 Store::load(directory, retention).map(Self::Alone).map_err(in_use)
             }
@@ -116,7 +118,7 @@ fn held(data: &Path, client: &Client, answer: &Result<Identity, Unidentified>) -
     let (path, data) = (data, canonical(data));
     let data = data.display();
     match (Holder::of(path), answer) {
-        (Some(holder @ Holder { kind: Kind::Sync, .. }), _) => {
+        (Some(holder @ Holder { kind: Kind::Sync | Kind::Command, .. }), _) => {
             format!("{holder} is at work on {data}: try again when it has ended")
         }
         (_, Err(Unidentified::Token)) => Unidentified::Token.to_string(),

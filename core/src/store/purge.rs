@@ -1,0 +1,107 @@
+//! Dropping what no current reference reaches, from the disk and at once: nothing of it waits for a grace period.
+//!
+//! Earlier generations are given up first, so that nothing but the current references keeps an object; then the packs are
+//! merged, and all that is left of earlier layouts goes, whoever reads it: a reader here has its packs mapped and finishes,
+//! a stock `git` in the published directory may have to be started again. What was proven or merged meanwhile against
+//! objects that have gone is not published ([`StoreError::Purged`]): it might bring them back.
+//!
+//! A crash leaves a whole generation, the old layout or the new one, and perhaps packs of the old one: they go after the
+//! grace period, or when somebody purges again.
+
+use super::{
+    MirroredRepository, Snapshot, StoreError,
+    consolidate::Merged,
+    disk::gone_is_fine,
+    writer::{Writer, remove_pack},
+};
+use std::sync::{
+    Arc, MutexGuard,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// Merges that are tried while publications come between.
+const ATTEMPTS_MAX: usize = 5;
+
+impl MirroredRepository {
+    /// Drops every object that no current reference reaches, and every earlier generation. Gives how many bytes of packs
+    /// there are less.
+    pub fn purge_unreachable(&self, stop: &AtomicBool) -> Result<u64, StoreError> {
+        if let Some(damage) = self.damage() {
+            return Err(StoreError::Damaged(damage.to_string()));
+        }
+        let before = self.disk_bytes();
+        for _ in 0..ATTEMPTS_MAX {
+            let mut writer = self.lock_usable()?;
+            self.give_up_earlier(&mut writer)?;
+            drop(writer);
+            if self.merge(stop)? == Merged::Overtaken {
+                continue;
+            }
+            let mut writer = self.lock_usable()?;
+            // A publication may have come in between, with a generation before it that still counted as one to serve.
+            if writer.servable_tables().next().is_some() {
+                continue;
+            }
+            self.give_up_earlier(&mut writer)?;
+            // Under the lock: who has begun before and publishes later finds another number.
+            writer.purges += 1;
+            self.purges.store(writer.purges, Ordering::SeqCst);
+            // One that can't be removed is tried again as any other that leaves.
+            let mut failed = None;
+            writer.leaving.retain(|leaving| {
+                let removed = remove_pack(&*self.disk, &leaving.path);
+                let stays = removed.is_err();
+                failed = failed.take().or(removed.err());
+                stays
+            });
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
+            self.disk.sync_dir(&self.paths.packs)?;
+            drop(writer);
+            return Ok(before.saturating_sub(self.disk_bytes()));
+        }
+        Err(StoreError::Purged)
+    }
+
+    /// Bytes of the packs and their indexes that lie on the disk, those on their way out too.
+    pub fn disk_bytes(&self) -> u64 {
+        let leaving = self.lock_writer().leaving_bytes();
+        self.snapshot().map_or(0, |snapshot| snapshot.pack_bytes()) + leaving
+    }
+
+    fn lock_usable(&self) -> Result<MutexGuard<'_, Writer>, StoreError> {
+        let writer = self.lock_writer();
+        writer.check_usable()?;
+        Ok(writer)
+    }
+
+    /// Earlier generations and layouts go, and what was fetched by its id, for readers first.
+    fn give_up_earlier(&self, writer: &mut Writer) -> Result<(), StoreError> {
+        if let Some(current) = self.snapshot().filter(|current| !current.recent.is_empty()) {
+            let Snapshot { generation, ref refs, ref objects, .. } = *current;
+            let (refs, objects) = (refs.clone(), objects.clone());
+            self.current.store(Some(Arc::new(Snapshot { generation, refs, recent: Vec::new(), objects })));
+        }
+        writer.kept.clear();
+        while let Some(retired) = writer.retired.pop() {
+            if let Err(error) = gone_is_fine(self.disk.remove_tree(&retired.directory)) {
+                // Come back after a crash, its tips must not count: what they name may be gone by then.
+                writer.retired.push(retired);
+                return Err(error.into());
+            }
+        }
+        self.disk.sync_dir(&self.paths.generations).map_err(|error| {
+            writer.failed = Some(format!("earlier generations may or may not be gone from disk: {error}"));
+            error.into()
+        })
+    }
+}
+
+impl Snapshot {
+    /// Bytes of its packs and their indexes (`gitformat-pack`, version 2: a table of 28 bytes an object).
+    pub fn pack_bytes(&self) -> u64 {
+        const FIXED: u64 = 8 + 1_024 + 40;
+        self.objects.packs().iter().map(|pack| pack.bytes().len() as u64 + FIXED + 28 * u64::from(pack.len())).sum()
+    }
+}
