@@ -1,8 +1,7 @@
 //! Trees: their entries as numbers, and walks that ask or mark.
 
 use super::history::{History, MISSING, is_empty_tree};
-use crate::objects::{Kind, Number, NumberSet, ReadError};
-use gix_object::TreeRefIter;
+use crate::objects::{EntryKind, Kind, Number, NumberSet, ReadError, TreeEntries};
 use std::collections::HashSet;
 
 /// An entry of a tree that names an object (a submodule's commit is none of ours).
@@ -57,23 +56,23 @@ fn each_entry(
     if object.kind != Kind::Tree {
         return Err(corrupt(format!("a {} stands where a tree should", object.kind)));
     }
-    for entry in TreeRefIter::from_bytes(object.data, gix_hash::Kind::Sha1) {
-        let entry = entry.map_err(|_| corrupt("not a well-formed tree".into()))?;
-        if entry.mode.is_commit() {
+    for entry in TreeEntries::of(object.data) {
+        let entry = entry.map_err(|what| corrupt(what.into()))?;
+        if entry.kind == EntryKind::Commit {
             continue;
         }
-        let is_tree = entry.mode.is_tree();
-        match history.memo.number(objects, entry.oid) {
+        let is_tree = entry.kind == EntryKind::Tree;
+        match history.memo.number(objects, entry.id) {
             Some(number) => {
-                name(entry.filename);
+                name(entry.name);
                 out.push(Entry { number, is_tree });
             }
-            None if is_tree && is_empty_tree(&entry.oid.to_owned()) => {}
+            None if is_tree && is_empty_tree(&entry.to_id()) => {}
             None if strict == Strict::All || (is_tree && strict == Strict::Trees) => {
-                return Err(ReadError::Missing(entry.oid.to_owned()));
+                return Err(ReadError::Missing(entry.to_id()));
             }
             None => {
-                name(entry.filename);
+                name(entry.name);
                 out.push(Entry { number: MISSING, is_tree });
             }
         }

@@ -13,8 +13,10 @@ mod inflate;
 mod loose;
 mod reader;
 mod set;
+mod tree;
 
 pub use database::{Database, Number, Object, Place, ReadError};
 pub use gix_object::Kind;
 pub use reader::Reader;
 pub(crate) use set::NumberSet;
+pub(crate) use tree::{EntryKind, TreeEntries, TreeEntry, mode_number};

@@ -5,11 +5,10 @@
 
 use crate::{
     ObjectId,
-    objects::{Database, Kind, Reader},
+    objects::{Database, Kind, Reader, TreeEntries},
     refs::RefTable,
 };
 use bstr::ByteSlice;
-use gix_object::TreeRefIter;
 
 /// Before and after a short name, in order.
 const RULES: [(&[u8], &[u8]); 6] = [
@@ -74,8 +73,8 @@ fn entry(tree: ObjectId, path: &[u8], objects: &Database, reader: &mut Reader) -
         if object.kind != Kind::Tree {
             return None;
         }
-        let mut entries = TreeRefIter::from_bytes(object.data, gix_hash::Kind::Sha1);
-        id = entries.find_map(|entry| entry.ok().filter(|entry| entry.filename == part))?.oid.to_owned();
+        let mut entries = TreeEntries::of(object.data);
+        id = entries.find_map(|entry| entry.ok().filter(|entry| entry.name == part))?.to_id();
     }
     Some(id)
 }

@@ -5,14 +5,15 @@
 //! upstream is the authority. The names of cosmetic faults are those of `git fsck` (`git-fsck`, FSCK MESSAGES).
 //! Blobs have no rules here.
 
-use crate::{ObjectId, limits::VERIFY_FINDINGS_KEPT};
+use crate::{
+    ObjectId,
+    limits::VERIFY_FINDINGS_KEPT,
+    objects::{EntryKind, TreeEntries, TreeEntry, mode_number},
+};
 use bstr::ByteSlice;
 use gix_object::Kind;
 
 const HEX: usize = 40;
-const ID_BYTES: usize = 20;
-/// Octal digits of a mode. Git wrote leading zeros once; more than this never.
-const MODE_DIGITS_MAX: usize = 7;
 
 /// A cosmetic fault of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,18 +177,17 @@ fn tree(
     link: &mut dyn FnMut(ObjectId, Kind),
     fault: &mut dyn FnMut(&'static str),
 ) -> Result<(), Broken> {
-    let mut rest = content;
     let mut before: Option<(&[u8], bool)> = None;
-    while !rest.is_empty() {
-        let (mode, behind) = rest.split_once_str(b" ").ok_or(Broken("tree entry without a mode"))?;
-        let (name, behind) = behind.split_once_str(b"\0").ok_or(Broken("tree entry without an end of its name"))?;
-        let id = behind.get(..ID_BYTES).ok_or(Broken("tree entry cut short"))?;
-        let id = ObjectId::try_from(id).map_err(|_| Broken("tree entry cut short"))?;
-        rest = &behind[ID_BYTES..];
-        if name.is_empty() {
-            return Err(Broken("tree entry without a name"));
+    for entry in TreeEntries::of(content) {
+        let TreeEntry { mode, kind, name, id } = entry.map_err(Broken)?;
+        entry_mode(mode, fault);
+        match kind {
+            EntryKind::Tree => link(id.to_owned(), Kind::Tree),
+            EntryKind::Blob => link(id.to_owned(), Kind::Blob),
+            // Not here, and not to be followed.
+            EntryKind::Commit => {}
         }
-        let directory = entry(mode, id, link, fault)?;
+        let directory = kind == EntryKind::Tree;
         entry_name(name, fault);
         if let Some((last, last_directory)) = before {
             // A directory sorts as if its name ended in a slash; equal names are duplicates, whatever they are.
@@ -203,31 +203,13 @@ fn tree(
     Ok(())
 }
 
-/// Tells what a tree entry names, and whether it is a directory.
-fn entry(
-    mode: &[u8],
-    id: ObjectId,
-    link: &mut dyn FnMut(ObjectId, Kind),
-    fault: &mut dyn FnMut(&'static str),
-) -> Result<bool, Broken> {
-    if mode.is_empty() || mode.len() > MODE_DIGITS_MAX || !mode.iter().all(|digit| (b'0'..=b'7').contains(digit)) {
-        return Err(Broken("tree entry with a malformed mode"));
-    }
-    if mode[0] == b'0' {
+fn entry_mode(mode: &[u8], fault: &mut dyn FnMut(&'static str)) {
+    if mode.starts_with(b"0") {
         fault("zeroPaddedFilemode");
     }
-    let mode = mode.iter().fold(0u32, |mode, digit| mode * 8 + u32::from(digit - b'0'));
-    if !matches!(mode, 0o100_644 | 0o100_755 | 0o120_000 | 0o040_000 | 0o160_000) {
+    if !matches!(mode_number(mode), 0o100_644 | 0o100_755 | 0o120_000 | 0o040_000 | 0o160_000) {
         fault("badFilemode");
     }
-    match mode & 0o170_000 {
-        0o040_000 => link(id, Kind::Tree),
-        0o100_000 | 0o120_000 => link(id, Kind::Blob),
-        // A commit of another repository.
-        0o160_000 => {}
-        _ => return Err(Broken("tree entry of an unknown type")),
-    }
-    Ok(mode & 0o170_000 == 0o040_000)
 }
 
 fn entry_name(name: &[u8], fault: &mut dyn FnMut(&'static str)) {
@@ -307,7 +289,11 @@ mod tests {
         assert_eq!(checked(Kind::Tree, b""), Ok((vec![], vec![])));
         for (entries, fault) in [
             (vec![("100664", "a")], "badFilemode"),
+            (vec![("644", "a")], "badFilemode"),
+            (vec![("140000", "a")], "badFilemode"),
+            (vec![("20000", "a")], "badFilemode"),
             (vec![("0100644", "a")], "zeroPaddedFilemode"),
+            (vec![("000000000040000", "a")], "zeroPaddedFilemode"),
             (vec![("100644", "a"), ("100644", "a")], "duplicateEntries"),
             (vec![("100644", "b"), ("100644", "a")], "treeNotSorted"),
             (vec![("40000", ".GIT")], "hasDotgit"),
@@ -316,7 +302,9 @@ mod tests {
         ] {
             assert_eq!(checked(Kind::Tree, &tree(&entries)).unwrap().1, [fault], "{entries:?}");
         }
-        for broken in [vec![("", "a")], vec![("9", "a")], vec![("100644", "")], vec![("20000", "a")]] {
+        let odd = tree(&[("644", "a"), ("0", "b"), ("140000", "c"), ("40755", "d"), ("100", "e")]);
+        assert_eq!(checked(Kind::Tree, &odd).unwrap().0, [Kind::Tree], "the others are nobody's objects");
+        for broken in [vec![("", "a")], vec![("9", "a")], vec![("100644", "")], vec![("-644", "a")]] {
             assert!(checked(Kind::Tree, &tree(&broken)).is_err(), "{broken:?}");
         }
         for cut in 1..good.len() {

@@ -44,6 +44,7 @@ mod large_files;
 mod ls_remote;
 mod metrics;
 mod names;
+mod odd;
 mod outage;
 mod parked;
 mod partial;
