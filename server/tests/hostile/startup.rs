@@ -234,9 +234,6 @@ fn what_is_not_built_yet() {
         ("--accept-mass-change", heliostat(&["sync", "--upstream", ".", "--accept-mass-change"], &[])),
         ("heliostat vet", heliostat(&["vet", "--deep", "--json", "team/app.git"], &[])),
         ("heliostat vet", heliostat(&["vet", "--help"], &[])),
-        ("heliostat purge", heliostat(&["purge", "team/app.git", "--unreachable"], &[])),
-        ("heliostat status", heliostat(&["status"], &[])),
-        ("heliostat status", heliostat(&["status", "--config", "x.toml"], &[])),
         ("heliostat farm", heliostat(&["farm", "certificate", "--out", "x"], &[])),
     ] {
         assert!(code == 2 && said.contains(name) && said.contains("not built yet"), "{name}: {code} {said}");
@@ -249,7 +246,7 @@ fn what_is_not_built_yet() {
         let output = Command::new(crate::support::PROGRAM).args(arguments).output().unwrap();
         let help = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && help.contains("Usage"), "{help}");
-        let words = ["ssh-listen", "accept-mass-change", "vet", "purge", "farm", "not built", "Not built"];
+        let words = ["ssh-listen", "accept-mass-change", "vet", "farm", "not built", "Not built"];
         for word in words {
             assert!(!help.contains(word), "{arguments:?} names {word}: {help}");
         }
