@@ -74,6 +74,12 @@ pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
 pub const HTTP_HEADERS_MAX: usize = 64;
 /// A head must be complete this long after its connection was accepted or its first byte came (slowloris): 408.
 pub const HTTP_HEAD_TIME: Duration = Duration::from_secs(10);
+/// A TLS handshake must be over this long after its connection was accepted: two round trips, and a busy shard. Later: closed.
+pub const TLS_HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// Bytes that a peer may send for a handshake, in all; usual ones are 2 KiB, rustls takes messages of 64 KiB. More: closed.
+pub const TLS_HANDSHAKE_BYTES_MAX: usize = 64 << 10;
+/// Reads of a TLS connection's socket, of 4 KiB or more, until others have their turn: records may hold nothing for us.
+pub const TLS_READS_PER_POLL_MAX: usize = 16;
 /// A kept-alive connection without a request is closed after this; Git's rounds follow each other within seconds.
 pub const HTTP_IDLE_TIME: Duration = Duration::from_secs(60);
 /// How far a peer may fall behind the slowest pace allowed before its connection is closed.

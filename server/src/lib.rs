@@ -13,4 +13,5 @@ pub mod metrics;
 pub mod serve;
 pub mod shard;
 pub mod sync;
+pub mod tls;
 pub mod upstream;

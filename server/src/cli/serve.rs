@@ -24,6 +24,7 @@ use crate::{
         placement, preflight, task,
     },
     sync::{Syncs, Threads},
+    tls::{Renewable, Serving},
 };
 use heliostat_core::{
     limits::DRAIN_TIME,
@@ -222,7 +223,9 @@ impl Server {
             );
         }
         let desk = Desk::start().map_err(|error| format!("starting threads: {error}"))?;
-        let node = Arc::new(Node::new(config.clone(), holder, admission, workers, desk, policy, shards));
+        let tls = config.http.tls.clone().map(Serving::open).transpose()?;
+        crate::tls::watch(tls.clone().into_iter().map(|tls| tls as Arc<dyn Renewable>).collect())?;
+        let node = Arc::new(Node::new(config.clone(), holder, admission, workers, desk, policy, shards).with_tls(tls));
         load(node.clone(), data, sender.clone())?;
 
         let mut stops = Vec::new();
@@ -252,7 +255,8 @@ impl Server {
             .map_err(|error| format!("starting shard {index}: {error}"))?;
             watched.push((beats, sleeper));
         }
-        tracing::info!(http = %main_address, admin = %admin_address, shards, "listening");
+        let tls = config.http.tls.is_some();
+        tracing::info!(http = %main_address, tls, admin = %admin_address, shards, "listening");
         Ok(Self {
             node,
             post,

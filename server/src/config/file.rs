@@ -91,9 +91,29 @@ pub(super) fn read(text: &str, mistakes: &mut Vec<Mistake>) -> File {
 
 fn read_section(name: &str, table: &DeTable<'_>, lines: &Lines, mistakes: &mut Vec<Mistake>) -> Section {
     let mut section = Section::new();
+    read_keys(name, "", table, lines, &mut section, mistakes);
+    section
+}
+
+/// Reads `table`, whose keys are known as `prefix` and their own name.
+fn read_keys(
+    name: &str,
+    prefix: &str,
+    table: &DeTable<'_>,
+    lines: &Lines,
+    section: &mut Section,
+    mistakes: &mut Vec<Mistake>,
+) {
     for (key, value) in table {
         let origin = lines.origin(key.span().start);
-        let key = key.get_ref().as_ref();
+        let key = &format!("{prefix}{}", key.get_ref());
+        if schema::is_table(name, key) {
+            match value.get_ref() {
+                DeValue::Table(inner) => read_keys(name, &format!("{key}."), inner, lines, section, mistakes),
+                _ => mistakes.push(Mistake::new(origin, format!("`{key}` in [{name}] has keys of its own: `{key}.…`"))),
+            }
+            continue;
+        }
         match schema::key(name, key) {
             Known::NotBuilt => mistakes.push(Mistake::new(origin, format!("`{key}` in [{name}] is not built yet"))),
             Known::Unknown => {
@@ -110,7 +130,6 @@ fn read_section(name: &str, table: &DeTable<'_>, lines: &Lines, mistakes: &mut V
             },
         }
     }
-    section
 }
 
 fn raw(value: &Spanned<DeValue<'_>>) -> Result<Raw, String> {

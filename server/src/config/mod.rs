@@ -1,7 +1,8 @@
 //! The configuration as the rest of the server uses it: complete, checked, with defaults filled in.
 //!
 //! Flags override environment, which overrides the file. Every mistake is found in one reading and names where it
-//! stands; for that the certificates that `ca` names are read, and it is looked where the folders lie. Only what is built is in here; `schema` refuses the rest in words.
+//! stands; for that the certificates and keys that it names are read, and it is looked where the folders lie. Only what is
+//! built is in here; `schema` refuses the rest in words.
 
 mod file;
 mod pattern;
@@ -15,7 +16,7 @@ pub use pattern::Pattern;
 pub use value::{parse_duration, parse_size};
 pub use webhook::Webhook;
 
-use crate::http::client::Trusted;
+use crate::{http::client::Trusted, tls};
 use heliostat_core::{RepositoryPath, sync::Mode};
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -40,6 +41,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[webhook]`.
     pub webhook: Webhook,
+    /// What is allowed and deserves a word, where it stands.
+    pub doubts: Vec<Mistake>,
 }
 
 /// What a process beside a running node needs to know: where that node is. The node has a configuration of its own, so
@@ -77,6 +80,8 @@ pub struct Http {
     /// Whose word on the client's address is taken: balancers that send `X-Forwarded-For`, and, if there are any, the only
     /// ones that may send a PROXY protocol header.
     pub trusted_proxies: Trusted,
+    /// `tls.certificate` and `tls.key`: without them the port speaks plain HTTP.
+    pub tls: Option<tls::Files>,
 }
 
 /// `[admin]`.
@@ -269,7 +274,8 @@ impl Config {
             "with `proxy_protocol` and without `trusted_proxies`, whoever can connect may say that it is anybody: let only \
              the load balancers connect, or name them",
         );
-        everything.into_iter().chain(anybody).map(str::to_owned).collect()
+        let ours = everything.into_iter().chain(anybody).map(str::to_owned);
+        self.doubts.iter().map(ToString::to_string).chain(ours).collect()
     }
 }
 

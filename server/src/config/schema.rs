@@ -22,8 +22,8 @@ const SECTIONS: &[Section] = &[
     Section { name: "node", built: &["data", "cores"], not_built: &["name"] },
     Section {
         name: "http",
-        built: &["listen", "proxy_protocol", "trusted_proxies"],
-        not_built: &["public_url", "tls"],
+        built: &["listen", "proxy_protocol", "trusted_proxies", "tls.certificate", "tls.key"],
+        not_built: &["public_url"],
     },
     Section { name: "ssh", built: &[], not_built: &["listen", "host_keys", "ciphers"] },
     Section { name: "admin", built: &["listen", "token"], not_built: &[] },
@@ -66,6 +66,12 @@ pub fn key(section: &str, key: &str) -> Known {
     } else {
         Known::Unknown
     }
+}
+
+/// Whether a key of a section is a table of keys of its own, known as `key.name`.
+pub fn is_table(section: &str, key: &str) -> bool {
+    let within = |known: &&str| known.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
+    SECTIONS.iter().any(|s| s.name == section && s.built.iter().any(within))
 }
 
 /// The known section name closest to a misspelt one.

@@ -6,7 +6,11 @@ use super::{
     file::{File, Raw, Section, Setting},
     parse_duration, parse_size, together,
 };
-use crate::{http::client::Trusted, upstream::transport::trust};
+use crate::{
+    http::client::Trusted,
+    tls::{Files, Identity, Part},
+    upstream::transport::trust,
+};
 use heliostat_core::{
     limits::{GENERATION_GRACE, GENERATIONS_KEPT, GENERATIONS_KEPT_MAX, HTTP_CONNECTIONS, HTTP_CONNECTIONS_MAX},
     sync::Mode,
@@ -156,6 +160,31 @@ impl Taker<'_> {
     }
 }
 
+impl Taker<'_> {
+    /// The certificate and the key that two settings name, read for what is wrong with them. One is of no use without the
+    /// other.
+    fn identity(&mut self, keys: (&'static str, &'static str), doubts: &mut Vec<Mistake>) -> Option<Files> {
+        let given = (self.section.get(keys.0).map(|s| s.origin), self.section.get(keys.1).map(|s| s.origin));
+        let (certificate, key) = (self.text(keys.0), self.text(keys.1));
+        match given {
+            (Some(origin), None) => self.wrong(origin, format!("`{}` needs `{}`, the file of its key", keys.0, keys.1)),
+            (None, Some(origin)) => self.wrong(origin, format!("`{}` needs `{}`", keys.1, keys.0)),
+            _ => {}
+        }
+        let ((certificate_origin, certificate), (key_origin, key)) = certificate.zip(key)?;
+        let files = Files { certificate: certificate.into(), key: key.into() };
+        let placed = |part, text| match part {
+            Part::Certificate => Mistake::new(certificate_origin, format!("`{}`: {text}", keys.0)),
+            Part::Key => Mistake::new(key_origin, format!("`{}`: {text}", keys.1)),
+        };
+        match Identity::read(&files) {
+            Ok(identity) => doubts.extend(identity.doubts.into_iter().map(|doubt| placed(doubt.part, doubt.text))),
+            Err(flaw) => self.mistakes.push(placed(flaw.part, flaw.text)),
+        }
+        Some(files)
+    }
+}
+
 /// Puts file and overrides together.
 pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mistake>) -> Settled {
     mistakes.extend(flags.not_built.iter().map(|flag| Mistake::new(Origin::Flag(flag), "not built yet")));
@@ -168,7 +197,8 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
     let data_is_said = flags.data.is_some() || node.contains_key("data");
     let node = settle_node(Taker { section: node, mistakes }, flags);
 
-    let http = settle_http(Taker { section: http, mistakes }, flags);
+    let mut doubts = Vec::new();
+    let http = settle_http(Taker { section: http, mistakes }, flags, &mut doubts);
     let admin = settle_admin(Taker { section: admin, mistakes }, flags, http.listen);
     let (upstream_origin, upstream) = settle_upstream(Taker { section: upstream, mistakes }, flags).unzip();
 
@@ -204,7 +234,8 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
         upstream: upstream.clone(),
         config: Err(Vec::new()),
     };
-    let config = upstream.map(|upstream| Config { node, http, admin, upstream, mirrors, sync, store, limits, webhook });
+    let config = upstream
+        .map(|upstream| Config { node, http, admin, upstream, mirrors, sync, store, limits, webhook, doubts });
     if let (Some(origin), Some(config)) = (upstream_origin, &config) {
         mistakes.extend(together::upstream_is_apart(config).map(|text| Mistake::new(origin, text)));
     }
@@ -223,7 +254,7 @@ fn settle_node(mut node: Taker<'_>, flags: &Overrides) -> Node {
     Node { data: PathBuf::from(data), cores }
 }
 
-fn settle_http(mut http: Taker<'_>, flags: &Overrides) -> Http {
+fn settle_http(mut http: Taker<'_>, flags: &Overrides, doubts: &mut Vec<Mistake>) -> Http {
     let listen = http.overridden(flags.listen.as_ref(), "--listen", "listen");
     let (_, listen) = http.address(listen, LISTEN_DEFAULT);
     let networks = http
@@ -238,7 +269,8 @@ fn settle_http(mut http: Taker<'_>, flags: &Overrides) -> Http {
         })
         .collect();
     let proxy_protocol = http.truth("proxy_protocol").unwrap_or(false);
-    Http { listen, proxy_protocol, trusted_proxies: Trusted::new(networks) }
+    let tls = http.identity(("tls.certificate", "tls.key"), doubts);
+    Http { listen, proxy_protocol, trusted_proxies: Trusted::new(networks), tls }
 }
 
 fn settle_admin(mut admin: Taker<'_>, flags: &Overrides, http_listen: SocketAddr) -> Admin {

@@ -210,7 +210,7 @@ red = 1
         "line 2: `data` is written as text, in quotes",
         "line 3: unknown key `nam` in [node]",
         "line 5: `localhost` is not an address: write IP:PORT, as in 0.0.0.0:8080 or [::]:8080",
-        "line 6: `tls` in [http] is not built yet",
+        "line 6: `tls.certificate` needs `tls.key`, the file of its key",
         "line 8: upstream kind `gitolite` is not built yet",
         "line 9: the upstream's address must not hold a user name or password: it would end up in logs",
         "line 10: a [[mirror]] needs `include`, a list of patterns",
@@ -221,6 +221,28 @@ red = 1
         "line 17: unknown section [colour]",
     ];
     assert_eq!(found, expected);
+}
+
+/// A table is a table, however it is written, and its keys have lines of their own.
+#[test]
+fn certificates_and_keys() {
+    let missing = "/nonexistent/c.pem: No such file or directory (os error 2)";
+    for (text, expected) in [
+        ("tls = 1", "line 4: `tls` in [http] has keys of its own: `tls.…`".to_owned()),
+        ("tls.key = \"k\"", "line 4: `tls.key` needs `tls.certificate`".into()),
+        ("tls.certificate = \"\"\ntls.key = \"k\"", "line 4: `tls.certificate` must not be empty".into()),
+        ("tls.ca = \"k\"", "line 4: unknown key `tls.ca` in [http]; did you mean `tls.key`?".into()),
+        (
+            "tls.key = \"/nonexistent/k.pem\"\ntls.certificate = \"/nonexistent/c.pem\"",
+            format!("line 5: `tls.certificate`: {missing}"),
+        ),
+        (
+            "[http.tls]\ncertificate = \"/nonexistent/c.pem\"\nkey = \"/nonexistent/k.pem\"",
+            format!("line 5: `tls.certificate`: {missing}"),
+        ),
+    ] {
+        assert_eq!(mistakes(&format!("[upstream]\nurl = \"/srv\"\n[http]\n{text}\n")), [expected], "{text}");
+    }
 }
 
 /// One mistake hides no other, not even in the same section.

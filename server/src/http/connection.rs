@@ -3,10 +3,11 @@
 use super::{
     admission::Place,
     exchange::{Exchange, Record},
+    handshake::{self, HANDSHAKE_FAILURE, HANDSHAKE_RECORD, NoHandshake},
     head::{Head, HeadError, http_head},
     patience::Patience,
     proxy_protocol::{Progress, proxy_header},
-    response::{self, Length, Response, head},
+    response::{Length, Response, head},
     wire::{Awaited, Wire},
 };
 use crate::{
@@ -31,12 +32,17 @@ pub async fn run(shard: Rc<Shard>, wire: Rc<Wire>, door: Door) {
     let Some(seat) = seated(&shard, &wire, door).await else { return };
     let trusted = &shard.node.config.http.trusted_proxies;
     let mut input = Vec::new();
+    if let Some(serving) = shard.node.tls(door)
+        && let Err(why) = handshake::shake_hands(&wire, serving, &mut input).await
+    {
+        return without_handshake(&shard, &wire, why).await;
+    }
     let mut patience = Patience::fixed(Instant::now(), HTTP_HEAD_TIME);
     loop {
         wire.wait_for(Awaited::Request, patience);
         let head = match next_head(&wire, &mut input).await {
             Ok(Some(head)) => head,
-            Ok(None) => return,
+            Ok(None) => return wire.say_goodbye().await,
             Err(refusal) => {
                 refuse(&shard, &wire, refusal).await;
                 return;
@@ -65,6 +71,8 @@ pub async fn run(shard: Rc<Shard>, wire: Rc<Wire>, door: Door) {
         if !keeps {
             if unread {
                 discard(&wire).await;
+            } else {
+                wire.say_goodbye().await;
             }
             return;
         }
@@ -104,7 +112,7 @@ async fn seated(shard: &Shard, wire: &Wire, door: Door) -> Option<Seat> {
         shard.counts().turned_away.one();
         tracing::debug!(peer = %wire.peer(), "turned away: too many connections of this address");
         // One packet into an empty socket buffer: nothing waits here.
-        let _ = wire.write_all(response::FULL).await;
+        let _ = wire.write_all(shard.node.full(door)).await;
     }
     place.map(|place| Seat::Client { _place: Some(place) })
 }
@@ -149,6 +157,9 @@ async fn answer_in_place(exchange: &mut Exchange<'_>) -> io::Result<()> {
 async fn next_head(wire: &Wire, input: &mut Vec<u8>) -> Result<Option<Head>, HeadRefusal> {
     let mut begun = false;
     loop {
+        if input.first() == Some(&HANDSHAKE_RECORD) && !wire.is_secure() {
+            return Err(HeadRefusal::Tls);
+        }
         if let Some((head, len)) = http_head(input).map_err(HeadRefusal::Head)? {
             input.drain(..len);
             return Ok(Some(head));
@@ -169,6 +180,26 @@ enum HeadRefusal {
     Head(HeadError),
     Slow,
     Proxy(&'static str),
+    /// TLS, where plain HTTP belongs.
+    Tls,
+}
+
+/// What becomes of a connection to a TLS port on which no TLS comes about.
+async fn without_handshake(shard: &Shard, wire: &Wire, why: NoHandshake) {
+    let started = Instant::now();
+    match why {
+        NoHandshake::Gone => {}
+        NoHandshake::Plain => {
+            let text = "this port speaks https: write https:// in the address";
+            last_word(shard, wire, &Response::text(400, text), "plain http on a port that speaks tls").await;
+        }
+        NoHandshake::Failed(error) => {
+            let record = Record { operation: "handshake", error: Some(error.to_string()), ..Record::default() };
+            shard.counts().ended(&record, 0, started.elapsed(), true);
+            log(&record, wire, None, 0, started, None);
+            discard(wire).await;
+        }
+    }
 }
 
 /// Answers a head that is none and closes: where the next request would begin is not known.
@@ -180,15 +211,28 @@ async fn refuse(shard: &Shard, wire: &Wire, refusal: HeadRefusal) {
         HeadRefusal::Head(HeadError::Expectation) => Response::text(417, "only 100-continue can be expected"),
         HeadRefusal::Proxy(why) => Response::text(400, why),
         HeadRefusal::Slow => Response::text(408, "the request's head came too slowly"),
+        HeadRefusal::Tls => {
+            return last_bytes(shard, wire, 0, HANDSHAKE_FAILURE, "tls on a port that speaks plain http").await;
+        }
     };
-    let started = Instant::now();
-    wire.wait_for(Awaited::Answer, Patience::fixed(started, LAST_WORD_TIME));
+    let why = if matches!(refusal, HeadRefusal::Proxy(_)) { "no PROXY protocol header from a balancer" } else { "" };
+    last_word(shard, wire, &response, why).await;
+}
+
+/// Says `response` and closes; the log says `why`.
+async fn last_word(shard: &Shard, wire: &Wire, response: &Response, why: &str) {
     let mut bytes = head(response.status, &response.headers, Length::Known(response.body.len()), true);
     bytes.extend_from_slice(&response.body);
+    last_bytes(shard, wire, response.status, &bytes, why).await;
+}
+
+async fn last_bytes(shard: &Shard, wire: &Wire, status: u16, bytes: &[u8], why: &str) {
+    let started = Instant::now();
+    wire.wait_for(Awaited::Answer, Patience::fixed(started, LAST_WORD_TIME));
     let sent = wire.sent();
-    let outcome = wire.write_all(&bytes).await;
-    let why = matches!(refusal, HeadRefusal::Proxy(_)).then(|| "no PROXY protocol header from a balancer".to_owned());
-    let record = Record { operation: "none", status: response.status, error: why, ..Record::default() };
+    let outcome = wire.write_all(bytes).await;
+    let error = (!why.is_empty()).then(|| why.to_owned());
+    let record = Record { operation: "none", status, error, ..Record::default() };
     let sent = wire.sent() - sent;
     shard.counts().ended(&record, sent, started.elapsed(), outcome.is_ok());
     log(&record, wire, None, sent, started, outcome.as_ref().err());
@@ -200,8 +244,9 @@ async fn refuse(shard: &Shard, wire: &Wire, refusal: HeadRefusal) {
 /// Ends our side and takes what is still coming, for a while: closing at once would reset the connection, and a reset
 /// destroys an answer that the peer has not read yet.
 async fn discard(wire: &Wire) {
-    wire.shutdown(Shutdown::Write);
     wire.wait_for(Awaited::Answer, Patience::fixed(Instant::now(), HTTP_DISCARD_TIME));
+    wire.say_goodbye().await;
+    wire.shutdown(Shutdown::Write);
     let (mut sink, mut taken) = (Vec::new(), 0);
     while taken < HTTP_DISCARD_BYTES_MAX {
         match wire.read(&mut sink).await {

@@ -21,7 +21,7 @@ use heliostat_core::{
 };
 use std::{
     borrow::Cow,
-    io,
+    io::{self, IoSlice},
     net::IpAddr,
     rc::Rc,
     time::{Duration, Instant},
@@ -302,6 +302,8 @@ pub struct Answer<'e, 'c> {
     mute: bool,
 }
 
+/// What is encrypted from where it lies, without being gathered: a record's length at least.
+const UNGATHERED_BYTES_MIN: usize = 16 << 10;
 /// `00ffff\r\n`: as many digits as [`ANSWER_BUFFER_BYTES`] and one piece more can need.
 const CHUNK_SIZE_BYTES: usize = 8;
 
@@ -311,6 +313,9 @@ impl Answer<'_, '_> {
         if self.mute {
             return Ok(());
         }
+        if bytes.len() >= UNGATHERED_BYTES_MIN && self.exchange.wire.is_secure() {
+            return self.push_ungathered(bytes).await;
+        }
         while !bytes.is_empty() {
             let room = ANSWER_BUFFER_BYTES.saturating_sub(self.buffer.len() - self.body_starts);
             let (now, later) = bytes.split_at(room.min(bytes.len()));
@@ -319,6 +324,18 @@ impl Answer<'_, '_> {
             if !bytes.is_empty() {
                 self.flush().await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Sends `bytes` behind what has been gathered, from where they lie: they are copied once, by being encrypted.
+    async fn push_ungathered(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for piece in bytes.chunks(ANSWER_BUFFER_BYTES) {
+            let line_end: &[u8] = if self.size_chunk(piece.len()) { b"\r\n" } else { b"" };
+            let mut parts = [&self.buffer, piece, line_end].map(IoSlice::new);
+            self.exchange.wire.write_parts(&mut parts).await?;
+            self.buffer.clear();
+            self.open_chunk();
         }
         Ok(())
     }
@@ -346,6 +363,7 @@ impl Answer<'_, '_> {
     /// Ends an answer that is not whole: what was gathered is sent, the last chunk is not, and the connection closes.
     pub async fn abandon(mut self) -> io::Result<()> {
         self.exchange.keep = false;
+        self.exchange.wire.cut_short();
         self.close_chunk();
         self.exchange.wire.write_all(&self.buffer).await
     }
@@ -390,22 +408,30 @@ impl Answer<'_, '_> {
 
     /// Writes the size in front of the gathered payload and the line end behind it; removes an empty chunk's frame.
     fn close_chunk(&mut self) {
-        if !self.chunked || self.mute {
-            return;
+        if self.size_chunk(0) {
+            self.buffer.extend_from_slice(b"\r\n");
         }
-        let payload = self.buffer.len() - self.body_starts;
+    }
+
+    /// Writes the size of the gathered payload and of `more` bytes behind it in front of it; removes an empty chunk's frame.
+    /// Whether a line end belongs behind it.
+    fn size_chunk(&mut self, more: usize) -> bool {
+        if !self.chunked || self.mute {
+            return false;
+        }
+        let payload = self.buffer.len() - self.body_starts + more;
         let frame = self.body_starts - CHUNK_SIZE_BYTES;
         if payload == 0 {
             self.buffer.truncate(frame);
-            return;
+            return false;
         }
         const HEX: &[u8; 16] = b"0123456789abcdef";
         let digits = CHUNK_SIZE_BYTES - 2;
         for (place, digit) in self.buffer[frame..frame + digits].iter_mut().rev().enumerate() {
             *digit = HEX[payload >> (4 * place) & 15];
         }
-        self.buffer.extend_from_slice(b"\r\n");
+        true
     }
 }
 
-const _: () = assert!(ANSWER_BUFFER_BYTES < 1 << (4 * (CHUNK_SIZE_BYTES - 2)));
+const _: () = assert!(2 * ANSWER_BUFFER_BYTES < 1 << (4 * (CHUNK_SIZE_BYTES - 2)));

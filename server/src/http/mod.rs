@@ -2,8 +2,8 @@
 //! does not know.
 //!
 //! Pure: [`head`], [`chunked`], [`body`], [`target`], [`response`], [`patience`], [`admission`], [`proxy_protocol`],
-//! [`client`]. On the shard's executor:
-//! [`wire`] (one socket), [`exchange`] (one request), [`connection`] (one after the other).
+//! [`client`]. On the shard's executor: [`wire`] (one socket, with `tls` or without), [`handshake`], [`exchange`] (one
+//! request), [`connection`] (one after the other).
 
 pub mod admission;
 pub mod body;
@@ -11,10 +11,12 @@ pub mod chunked;
 pub mod client;
 pub mod connection;
 pub mod exchange;
+pub mod handshake;
 pub mod head;
 pub mod patience;
 pub mod proxy_protocol;
 pub mod response;
 pub mod signature;
 pub mod target;
+mod tls;
 pub mod wire;

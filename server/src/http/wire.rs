@@ -1,18 +1,19 @@
-//! One accepted connection: its socket, and the patience that its shard's ticker has with it.
+//! One accepted connection: its socket, TLS upon it if there is any, and the patience that its shard's ticker has with it.
 //!
 //! The socket is borrowed inside a poll only, never across an await, so that the ticker can shut it down whatever the
 //! connection's own task waits for; that task then sees the end of the stream.
 
-use super::patience::Patience;
+use super::{patience::Patience, tls::Tls};
 use futures_lite::{
     AsyncRead, AsyncWrite,
     future::{block_on, poll_once},
 };
 use glommio::net::TcpStream;
+use rustls::ServerConnection;
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    io,
+    io::{self, IoSlice},
     net::{Shutdown, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
@@ -25,6 +26,8 @@ pub const READ_BYTES: usize = 16 << 10;
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaited {
+    /// That both sides have agreed on keys.
+    Handshake,
     /// The peer's next request.
     Request,
     /// The rest of a head.
@@ -38,12 +41,14 @@ pub enum Awaited {
 /// An accepted connection.
 pub struct Wire {
     stream: RefCell<TcpStream>,
+    tls: RefCell<Option<Tls>>,
     peer: Cell<SocketAddr>,
     awaited: Cell<Awaited>,
     patience: Cell<Patience>,
     expired: Cell<bool>,
     sent: Cell<u64>,
     ended: Cell<bool>,
+    cut_short: Cell<bool>,
 }
 
 impl Wire {
@@ -53,13 +58,30 @@ impl Wire {
         let _ = stream.set_nodelay(true);
         Self {
             stream: RefCell::new(stream),
+            tls: RefCell::new(None),
             peer: Cell::new(peer),
             awaited: Cell::new(Awaited::Request),
             patience: Cell::new(Patience::ENDLESS),
             expired: Cell::new(false),
             sent: Cell::new(0),
             ended: Cell::new(false),
+            cut_short: Cell::new(false),
         }
+    }
+
+    /// From now on what is read and written is what TLS carries. `ahead` has come of it already.
+    pub async fn secure(&self, session: ServerConnection, ahead: Vec<u8>) -> io::Result<()> {
+        *self.tls.borrow_mut() = Some(Tls::new(session, ahead));
+        poll_fn(|cx| {
+            let (mut stream, mut tls) = (self.stream.borrow_mut(), self.tls.borrow_mut());
+            tls.as_mut().map_or(Poll::Ready(Ok(())), |tls| tls.poll_handshake(&mut *stream, cx))
+        })
+        .await
+    }
+
+    /// Whether what is written is encrypted on its way.
+    pub fn is_secure(&self) -> bool {
+        self.tls.borrow().is_some()
     }
 
     /// The other end, or whom a balancer has named as such.
@@ -72,7 +94,7 @@ impl Wire {
         self.peer.set(peer);
     }
 
-    /// Bytes written so far.
+    /// Bytes written so far, as they were before they were encrypted.
     pub fn sent(&self) -> u64 {
         self.sent.get()
     }
@@ -107,7 +129,13 @@ impl Wire {
     fn poll_read_at_most(&self, cx: &mut Context<'_>, input: &mut Vec<u8>, bytes: usize) -> Poll<io::Result<usize>> {
         let len = input.len();
         input.resize(len + bytes, 0);
-        let result = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut input[len..]);
+        let result = {
+            let stream = &mut *self.stream.borrow_mut();
+            match &mut *self.tls.borrow_mut() {
+                None => Pin::new(stream).poll_read(cx, &mut input[len..]),
+                Some(tls) => tls.poll_read(stream, cx, &mut input[len..]),
+            }
+        };
         let read = match &result {
             Poll::Ready(Ok(read)) => *read,
             _ => 0,
@@ -120,6 +148,9 @@ impl Wire {
 
     /// Writes all of `bytes`.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        if self.is_secure() {
+            return self.write_parts(&mut [IoSlice::new(bytes)]).await;
+        }
         while !bytes.is_empty() {
             let written = poll_fn(|cx| Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, bytes)).await?;
             if written == 0 {
@@ -132,6 +163,39 @@ impl Wire {
         Ok(())
     }
 
+    /// Writes all of `parts`, in records that hold bytes of several where they fit: encrypted from where they lie. For a
+    /// connection that is secure; on another one each part would be a packet.
+    pub async fn write_parts(&self, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+        // An empty part is no end.
+        IoSlice::advance_slices(&mut parts, 0);
+        while !parts.is_empty() {
+            let taken = self.tls.borrow_mut().as_mut().map_or(Ok(0), |tls| tls.encrypt(parts))?;
+            if taken == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            IoSlice::advance_slices(&mut parts, taken);
+            self.sent.set(self.sent.get() + taken as u64);
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Until the socket has taken all that was encrypted.
+    async fn flush(&self) -> io::Result<()> {
+        loop {
+            match poll_fn(|cx| self.poll_flush(cx)).await? {
+                0 => return Ok(()),
+                written => self.moved(written),
+            }
+        }
+    }
+
+    /// Gives the socket what it takes of what was encrypted; 0: nothing is left.
+    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let (mut stream, mut tls) = (self.stream.borrow_mut(), self.tls.borrow_mut());
+        tls.as_mut().map_or(Poll::Ready(Ok(0)), |tls| tls.poll_flush(&mut *stream, cx))
+    }
+
     /// Whether the peer has ended its side.
     pub fn has_ended(&self) -> bool {
         self.ended.get()
@@ -142,8 +206,13 @@ impl Wire {
         self.stream.borrow().peer_addr().is_err()
     }
 
-    /// Writes `bytes`, a few, if there is room for them at once.
+    /// Writes `bytes`, a few, if there is room for them at once. (What was encrypted can't be taken back, and leaves when there
+    /// is room.)
     pub async fn write_now(&self, bytes: &[u8]) {
+        if self.is_secure() {
+            let _ = poll_once(self.write_all(bytes)).await;
+            return;
+        }
         let write = poll_fn(|cx| Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, bytes));
         match poll_once(write).await {
             None => {}
@@ -151,6 +220,31 @@ impl Wire {
             // A part of it would be taken for the begin of the answer.
             Some(_) => self.shutdown(Shutdown::Both),
         }
+    }
+
+    /// What was written last is not the end of what there was to say: the connection ends without the word that it has.
+    pub fn cut_short(&self) {
+        self.cut_short.set(true);
+    }
+
+    /// Says that no more will come, where there is a word for it (`close_notify`), and waits until it has left.
+    pub async fn say_goodbye(&self) {
+        if self.is_secure() && !self.cut_short.get() {
+            self.goodbye();
+            // Who is gone does not need to hear it.
+            let _ = self.flush().await;
+        }
+    }
+
+    fn goodbye(&self) {
+        if let Some(tls) = &mut *self.tls.borrow_mut() {
+            tls.goodbye();
+        }
+    }
+
+    /// Whether something that was encrypted has not left yet: a task waits for room.
+    fn is_behind(&self) -> bool {
+        self.tls.borrow().as_ref().is_some_and(Tls::is_behind)
     }
 
     /// No more bytes in that direction.
@@ -163,13 +257,26 @@ impl Wire {
     /// The ticker's visit: ends what has lasted too long, and what has no request while the shard drains.
     pub fn visit(&self, now: Instant, draining: bool) {
         let awaited = self.awaited.get();
-        if draining && matches!(awaited, Awaited::Request | Awaited::Head) {
-            self.shutdown(Shutdown::Both);
+        if draining && matches!(awaited, Awaited::Handshake | Awaited::Request | Awaited::Head) {
+            self.leave(awaited);
         } else if self.patience.get().is_over(now) && !self.expired.replace(true) {
             // Who owes the rest of a request can still be told so.
-            let owes = matches!(awaited, Awaited::Head | Awaited::Body);
-            self.shutdown(if owes { Shutdown::Read } else { Shutdown::Both });
+            if matches!(awaited, Awaited::Head | Awaited::Body) {
+                self.shutdown(Shutdown::Read);
+            } else {
+                self.leave(awaited);
+            }
         }
+    }
+
+    /// Ends both sides now. Between two requests nobody waits for room to write (else the wait would be ours from now on, and
+    /// the task's no more), so that a last word can be tried.
+    fn leave(&self, awaited: Awaited) {
+        if awaited == Awaited::Request && self.is_secure() && !self.is_behind() {
+            self.goodbye();
+            let _ = block_on(poll_once(poll_fn(|cx| self.poll_flush(cx))));
+        }
+        self.shutdown(Shutdown::Both);
     }
 
     fn moved(&self, bytes: usize) {

@@ -2,8 +2,14 @@
 
 use super::workers::Workers;
 use crate::{
-    admin::desk::Desk, config::Config, holder::Holder, http::admission::Admission, metrics::ShardCounts,
-    shard::drain::Stage, sync::Syncs,
+    admin::desk::Desk,
+    config::Config,
+    holder::Holder,
+    http::{admission::Admission, handshake, response},
+    metrics::ShardCounts,
+    shard::{Door, drain::Stage},
+    sync::Syncs,
+    tls::Serving,
 };
 use heliostat_core::{RepositoryPath, limits::PARKED_MAX, protocol::Policy, store::Store, sync::Mode};
 use std::{
@@ -32,6 +38,8 @@ pub struct Node {
     pub counts: Box<[ShardCounts]>,
     /// What is offered to clients.
     pub policy: Arc<Policy>,
+    /// What clients are shown, where the main port speaks TLS.
+    tls: Option<Arc<Serving>>,
     /// When the process started.
     pub started: Instant,
     /// The repositories, once they are loaded.
@@ -84,11 +92,27 @@ impl Node {
             desk,
             counts: (0..shards).map(|_| ShardCounts::default()).collect(),
             policy,
+            tls: None,
             started: Instant::now(),
             mirrors: OnceLock::new(),
             live: AtomicU32::new(0),
             parked: AtomicU32::new(0),
         }
+    }
+
+    /// The same, with TLS on the main port.
+    pub fn with_tls(self, tls: Option<Arc<Serving>>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// What clients that come in by `door` are shown, if TLS is spoken there.
+    pub fn tls(&self, door: Door) -> Option<&Serving> {
+        self.tls.as_deref().filter(|_| door == Door::Main)
+    }
+
+    /// What who comes in by `door` hears when the server is full, without anything being parsed or allocated.
+    pub fn full(&self, door: Door) -> &'static [u8] {
+        if self.tls(door).is_some() { handshake::FULL } else { response::FULL }
     }
 
     /// The repositories; `None` while they are being loaded.

@@ -1,7 +1,7 @@
 //! Listening sockets, bound on the main thread, one per shard on a shared port, and the loop that accepts from one.
 //!
 //! Promises: no connection is lost by a dropped `accept` (the loop is the only one to accept, and nothing cancels it);
-//! the loop ends when [`Stop::stop`] shuts the socket down; a process out of descriptors answers 503 instead of
+//! the loop ends when [`Stop::stop`] shuts the socket down; a process out of descriptors says so instead of
 //! leaving the caller in the queue.
 
 #![allow(unsafe_code)] // A bound socket and an accepted one change owners by number; glommio has no other way.
@@ -73,8 +73,9 @@ impl Listener {
         Ok(Stop { socket: self.socket.try_clone()? })
     }
 
-    /// Accepts until stopped. Runs in the executor of the calling thread; `serve` gets each connection and its peer.
-    pub async fn accept(self, mut serve: impl FnMut(TcpStream, SocketAddr)) -> io::Result<()> {
+    /// Accepts until stopped. Runs in the executor of the calling thread; `serve` gets each connection and its peer. Who comes
+    /// when there is no descriptor left gets `full`.
+    pub async fn accept(self, full: &[u8], mut serve: impl FnMut(TcpStream, SocketAddr)) -> io::Result<()> {
         let spare = self.socket.try_clone()?;
         SPARES.fill();
         // SAFETY: `into_raw_fd` gives up ownership of an open, listening socket, and `TcpListener` becomes its only owner.
@@ -94,7 +95,7 @@ impl Listener {
                 Err(error) => match Errno::from_io_error(&io::Error::from(error)) {
                     Some(Errno::INVAL) => return Ok(()),
                     Some(Errno::MFILE | Errno::NFILE) => {
-                        SPARES.without_one(|| turn_away(&spare));
+                        SPARES.without_one(|| turn_away(&spare, full));
                         sleep(PAUSE).await;
                     }
                     Some(Errno::NOBUFS | Errno::NOMEM) => sleep(PAUSE).await,
@@ -187,12 +188,12 @@ impl Spares {
 }
 
 /// With a spare descriptor just let go: takes one waiting connection and says that the server is full.
-fn turn_away(listener: &Socket) {
+fn turn_away(listener: &Socket, full: &[u8]) {
     if listener.set_nonblocking(true).is_err() {
         return;
     }
     if let Ok(peer) = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-        let _ = rustix::io::write(&peer, crate::http::response::FULL);
+        let _ = rustix::io::write(&peer, full);
     }
     let _ = listener.set_nonblocking(false);
 }

@@ -13,7 +13,7 @@ pub mod preflight;
 pub mod task;
 
 use crate::{
-    http::{connection, response, wire::Wire},
+    http::{connection, wire::Wire},
     metrics::ShardCounts,
     serve::{node::Node, owner::Owner},
 };
@@ -126,9 +126,10 @@ impl Shard {
                 None => {
                     self.counts().turned_away.one();
                     tracing::debug!(%peer, "turned away: too many connections");
+                    let full = self.node.full(door);
                     task::spawn("turn away", async move {
                         // One packet into an empty socket buffer: nothing waits here.
-                        let _ = wire.write_all(response::FULL).await;
+                        let _ = wire.write_all(full).await;
                     });
                     return;
                 }
@@ -168,7 +169,8 @@ pub async fn run(seat: Seat) {
         task::spawn("accept", async move {
             let _vital = vital;
             let accepting = shard.clone();
-            let accepted = listener.accept(|stream, peer| accepting.admit(door, stream, peer)).await;
+            let full = shard.node.full(door);
+            let accepted = listener.accept(full, |stream, peer| accepting.admit(door, stream, peer)).await;
             if let Err(error) = accepted {
                 tracing::error!(shard = shard.index, %error, "no connections are accepted any more");
             }

@@ -40,6 +40,7 @@ mod freshness;
 mod generated;
 mod hidden;
 mod hostile;
+mod https;
 mod large_files;
 mod ls_remote;
 mod metrics;

@@ -25,6 +25,7 @@
 //! | versions, unknown capabilities, URIs | `e2e::hostile`, `upload_pack::transcripts`, `core::protocol::v2` |
 //! | URIs from an upstream | `upstream::packs::nothing_of_a_bad_first_pack_remains` (`packfile-uris`) |
 //! | the caller's address, made up | `proxy`, `e2e::balancers`, `http::client`, `http::proxy_protocol`, fuzz `proxy_header` |
+//! | TLS that is none, slow, cut off, endless, in single bytes | `tls` |
 //! | the dumb protocol | `paths::files_are_not_served` |
 //!
 //! Not yet here, since what they attack is not: commands and channels of SSH, several nodes.
@@ -47,4 +48,5 @@ mod slow;
 mod startup;
 mod support;
 mod threads;
+mod tls;
 mod token;

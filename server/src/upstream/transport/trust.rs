@@ -2,17 +2,15 @@
 //!
 //! The public authorities and those of `ca` in `[upstream]`, nothing else: no switch turns the check off.
 
-use crate::upstream::{UpstreamError, error::escaped};
+use crate::{
+    tls::{date, provider},
+    upstream::{UpstreamError, error::escaped},
+};
 use rustls::{
     CertificateError, ClientConfig, Error, RootCertStore,
-    pki_types::{CertificateDer, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, pem::PemObject},
 };
-use std::{
-    io,
-    path::Path,
-    sync::Arc,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::{io, path::Path, sync::Arc};
 
 /// The trust anchors: the public ones, and those of `ca` (a PEM file) in addition.
 pub fn tls_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
@@ -21,9 +19,7 @@ pub fn tls_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
         let own = authorities(ca).map_err(|why| format!("`ca` in [upstream]: {why}"))?;
         roots.roots.extend(own.roots);
     }
-    // The provider is named, so that nothing depends on a default of the process.
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
@@ -91,13 +87,5 @@ fn of_certificate(error: &CertificateError) -> String {
                 .into()
         }
         error => format!("its certificate can't be verified: {}", escaped(error.to_string().as_bytes())),
-    }
-}
-
-fn date(time: UnixTime) -> String {
-    match UNIX_EPOCH.checked_add(Duration::from_secs(time.as_secs())) {
-        // Later than this HTTP dates do not reach.
-        Some(moment) if time.as_secs() < 253_402_300_800 => httpdate::HttpDate::from(moment).to_string(),
-        _ => "a day after the year 9999".into(),
     }
 }

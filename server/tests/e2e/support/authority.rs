@@ -3,7 +3,7 @@
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
 /// A server's certificate and its key, as PEM.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Identity {
     pub certificate: String,
     pub key: String,
@@ -32,6 +32,15 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a certificate").pem();
+        Self { certificate, issuer: Issuer::new(params, key) }
+    }
+
+    /// An authority that this one certifies.
+    pub fn intermediate(&self, name: &str) -> Self {
+        let mut params = named(name, &[]);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
         Self { certificate, issuer: Issuer::new(params, key) }
     }
 

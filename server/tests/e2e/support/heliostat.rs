@@ -56,6 +56,11 @@ impl Heliostat {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// The same where it speaks TLS.
+    pub fn secure_url(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -167,6 +172,7 @@ impl Heliostat {
         );
         wait_until("heliostat serves or gives up", SERVER_TIMEOUT, || {
             process.ended().is_some()
+                // The main port may speak TLS, or be behind something that has to speak first.
                 || http::request("GET", self.admin_port, "/status", &[], b"").is_ok_and(|answer| answer.status == 200)
         });
         let up = process.ended().is_none();
