@@ -63,7 +63,12 @@ pub fn config(data: &[u8]) {
 
 /// Bodies of webhooks, at an upstream with a path of its own. Each name is a path that leads nowhere else.
 pub fn webhook_body(data: &[u8]) {
-    let upstream = Upstream::Git { url: "https://git.example.com/scm".into(), ca: None };
+    let upstream = Upstream::Git {
+        url: "https://git.example.com/scm".into(),
+        ca: None,
+        client: None,
+        proxies: Default::default(),
+    };
     if let Ok(names) = body::names(data) {
         for path in names.paths(&upstream) {
             assert!(!path.as_str().split('/').any(|part| part == ".."), "{path}");

@@ -1,7 +1,7 @@
 //! What `serve` and `sync` are told alike: the configuration file, and the flags that override it.
 
 use crate::config::{Beside, Config, Mistake, Overrides};
-use std::path::PathBuf;
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 /// The flags that a node and a synchronisation without one have in common.
 #[derive(Debug, clap::Args)]
@@ -53,10 +53,21 @@ impl Settings {
             data: self.data.clone(),
             admin_listen: self.admin_listen.clone(),
             mirrors,
+            proxies: proxy_variables(),
             ..others
         };
         Ok((text, overrides))
     }
+}
+
+/// The variables that name proxies, as they are.
+fn proxy_variables() -> BTreeMap<String, String> {
+    let names = |name: &str| name.to_ascii_lowercase().ends_with("_proxy");
+    let text = |variable: OsString| variable.into_string().ok();
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((text(name)?, text(value)?)))
+        .filter(|(name, _)| names(name))
+        .collect()
 }
 
 /// Mistakes, a line each.

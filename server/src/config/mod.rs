@@ -16,9 +16,13 @@ pub use pattern::Pattern;
 pub use value::{parse_duration, parse_size};
 pub use webhook::Webhook;
 
-use crate::{http::client::Trusted, tls};
+use crate::{
+    http::client::Trusted,
+    tls,
+    upstream::transport::{Egress, Proxies},
+};
 use heliostat_core::{RepositoryPath, sync::Mode};
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// Everything a `serve` needs to know.
 #[derive(Clone, Debug)]
@@ -102,6 +106,10 @@ pub enum Upstream {
         url: String,
         /// Additional trust anchors (PEM file).
         ca: Option<PathBuf>,
+        /// What to show to it if it asks who we are.
+        client: Option<tls::Files>,
+        /// What to go through.
+        proxies: Arc<Proxies>,
     },
     /// A folder of bare repositories.
     Directory(PathBuf),
@@ -178,6 +186,8 @@ pub struct Overrides {
     pub freshness: Option<String>,
     /// `--cores`.
     pub cores: Option<String>,
+    /// The variables by which the environment names proxies, as it has them.
+    pub proxies: BTreeMap<String, String>,
     /// Flags that were given and are not built: each is a mistake.
     pub not_built: Vec<&'static str>,
 }
@@ -276,6 +286,16 @@ impl Config {
         );
         let ours = everything.into_iter().chain(anybody).map(str::to_owned);
         self.doubts.iter().map(ToString::to_string).chain(ours).collect()
+    }
+}
+
+impl Upstream {
+    /// How connections to it leave.
+    pub fn egress(&self) -> Result<Egress, String> {
+        match self {
+            Self::Git { ca, client, proxies, .. } => Egress::new(ca.as_deref(), client.as_ref(), proxies.clone()),
+            Self::Directory(_) => Egress::new(None, None, Proxies::default()),
+        }
     }
 }
 

@@ -29,8 +29,8 @@ const SECTIONS: &[Section] = &[
     Section { name: "admin", built: &["listen", "token"], not_built: &[] },
     Section {
         name: "upstream",
-        built: &["kind", "url", "ca"],
-        not_built: &["ssh_url", "credentials", "known_hosts", "proxy", "hook"],
+        built: &["kind", "url", "ca", "client_certificate", "client_key", "proxy"],
+        not_built: &["ssh_url", "credentials", "known_hosts", "hook"],
     },
     Section {
         name: "mirror",

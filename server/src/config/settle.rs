@@ -9,7 +9,7 @@ use super::{
 use crate::{
     http::client::Trusted,
     tls::{Files, Identity, Part},
-    upstream::transport::trust,
+    upstream::transport::{Proxies, Proxy, trust},
 };
 use heliostat_core::{
     limits::{GENERATION_GRACE, GENERATIONS_KEPT, GENERATIONS_KEPT_MAX, HTTP_CONNECTIONS, HTTP_CONNECTIONS_MAX},
@@ -185,6 +185,37 @@ impl Taker<'_> {
     }
 }
 
+impl Taker<'_> {
+    /// The proxies of `proxy`, or of the environment where there is none. (An empty one is for none at all.)
+    fn proxies(&mut self, flags: &Overrides, kind: Option<Kind>) -> Proxies {
+        let written =
+            matches!(self.section.get("proxy"), Some(Setting { value: Raw::Text(text), .. }) if text.is_empty());
+        if written {
+            self.section.remove("proxy");
+            return Proxies::default();
+        }
+        let was_given = self.section.contains_key("proxy");
+        if let Some((origin, text)) = self.text("proxy") {
+            return Proxy::parse(&text, "`proxy` in [upstream]").map_or_else(
+                |error| {
+                    self.wrong(origin, format!("`proxy`: {error}"));
+                    Proxies::default()
+                },
+                Proxies::only,
+            );
+        }
+        if was_given || kind == Some(Kind::Directory) {
+            return Proxies::default();
+        }
+        Proxies::of_environment(&|name| flags.proxies.get(name).cloned()).unwrap_or_else(|(name, error)| {
+            let text =
+                format!("{error}; `proxy` in [upstream] goes before the environment, and `proxy = \"\"` is for none");
+            self.wrong(Origin::Flag(name), text);
+            Proxies::default()
+        })
+    }
+}
+
 /// Puts file and overrides together.
 pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mistake>) -> Settled {
     mistakes.extend(flags.not_built.iter().map(|flag| Mistake::new(Origin::Flag(flag), "not built yet")));
@@ -200,7 +231,8 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
     let mut doubts = Vec::new();
     let http = settle_http(Taker { section: http, mistakes }, flags, &mut doubts);
     let admin = settle_admin(Taker { section: admin, mistakes }, flags, http.listen);
-    let (upstream_origin, upstream) = settle_upstream(Taker { section: upstream, mistakes }, flags).unzip();
+    let (upstream_origin, upstream) =
+        settle_upstream(Taker { section: upstream, mistakes }, flags, &mut doubts).unzip();
 
     let mut sync = Taker { section: sync, mistakes };
     let sync = Sync {
@@ -234,8 +266,8 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
         upstream: upstream.clone(),
         config: Err(Vec::new()),
     };
-    let config = upstream
-        .map(|upstream| Config { node, http, admin, upstream, mirrors, sync, store, limits, webhook, doubts });
+    let config =
+        upstream.map(|upstream| Config { node, http, admin, upstream, mirrors, sync, store, limits, webhook, doubts });
     if let (Some(origin), Some(config)) = (upstream_origin, &config) {
         mistakes.extend(together::upstream_is_apart(config).map(|text| Mistake::new(origin, text)));
     }
@@ -312,7 +344,7 @@ enum Kind {
     Directory,
 }
 
-fn settle_upstream(mut section: Taker<'_>, flags: &Overrides) -> Option<(Origin, Upstream)> {
+fn settle_upstream(mut section: Taker<'_>, flags: &Overrides, doubts: &mut Vec<Mistake>) -> Option<(Origin, Upstream)> {
     let kind = section.overridden(flags.kind.as_ref(), "--kind", "kind").map(|(origin, kind)| match kind.as_str() {
         "git" => Some(Kind::Git),
         "directory" => Some(Kind::Directory),
@@ -348,6 +380,14 @@ fn settle_upstream(mut section: Taker<'_>, flags: &Overrides) -> Option<(Origin,
             Ok(_) => {}
         }
     }
+    let given = ["client_certificate", "proxy"].map(|key| Some((key, section.section.get(key)?.origin)));
+    let client = section.identity(("client_certificate", "client_key"), doubts);
+    let proxies = section.proxies(flags, read_as);
+    if read_as == Some(Kind::Directory) {
+        for (key, origin) in given.into_iter().flatten() {
+            section.wrong(origin, format!("`{key}` has no use with an upstream of kind directory"));
+        }
+    }
     let (origin, url) = url?;
     let is_guessed = kind.is_none();
     let upstream = match read_as? {
@@ -356,7 +396,12 @@ fn settle_upstream(mut section: Taker<'_>, flags: &Overrides) -> Option<(Origin,
             if let Err(text) = check_url(&url) {
                 section.wrong(origin, text);
             }
-            Upstream::Git { url: url.trim_end_matches('/').to_owned(), ca: ca.map(|(_, ca)| ca) }
+            Upstream::Git {
+                url: url.trim_end_matches('/').to_owned(),
+                ca: ca.map(|(_, ca)| ca),
+                client,
+                proxies: proxies.into(),
+            }
         }
         Kind::Directory => {
             if url.contains("://") {

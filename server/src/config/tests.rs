@@ -1,4 +1,5 @@
 use super::*;
+use crate::upstream::transport::BaseUrl;
 
 fn mistakes(text: &str) -> Vec<String> {
     match Config::load(text, &Overrides::default()) {
@@ -58,7 +59,10 @@ fn a_whole_file() {
     assert_eq!(config.node.data, PathBuf::from("/srv/heliostat"));
     assert_eq!(config.node.cores, Some(2));
     assert_eq!(config.http.listen.port(), 80);
-    assert_eq!(config.upstream, Upstream::Git { url: "https://git.example.com/scm".into(), ca: None });
+    assert_eq!(
+        config.upstream,
+        Upstream::Git { url: "https://git.example.com/scm".into(), ca: None, client: None, proxies: Arc::default() }
+    );
     assert_eq!(config.rule("team/app.git").unwrap().wait, Duration::from_secs(5));
     assert_eq!(config.rule("team/app.git").unwrap().park, Duration::from_secs(2));
     assert_eq!(config.rule("public/x.git").unwrap().park, Duration::from_secs(10));
@@ -157,8 +161,9 @@ fn kind_is_told_from_the_upstream() {
         Config::load("", &flags).map(|c| c.upstream)
     };
     assert_eq!(with("./repos"), Ok(Upstream::Directory("./repos".into())));
-    assert_eq!(with("http://localhost:3000/"), Ok(Upstream::Git { url: "http://localhost:3000".into(), ca: None }));
-    assert_eq!(with("HTTP://h/"), Ok(Upstream::Git { url: "http://h".into(), ca: None }));
+    let git = |url: &str| Ok(Upstream::Git { url: url.into(), ca: None, client: None, proxies: Arc::default() });
+    assert_eq!(with("http://localhost:3000/"), git("http://localhost:3000"));
+    assert_eq!(with("HTTP://h/"), git("http://h"));
     assert!(with("ssh://git@host/x").is_err());
 }
 
@@ -251,7 +256,7 @@ fn every_mistake_of_one_section() {
     let check = |text: &str, expected: &[&str]| {
         let found = mistakes(&format!("[upstream]\n{text}\n[[mirror]]\ninclude = [\"a\"]\n"));
         let fits = found.len() == expected.len() && found.iter().zip(expected).all(|(m, start)| m.starts_with(start));
-        assert!(fits, "{text:?}: {found:?}");
+        assert!(fits && !found.iter().any(|m| m.contains("hunter2")), "{text:?}: {found:?}");
     };
     let ca = "ca = \"/nonexistent/ca.pem\"";
     check(
@@ -265,7 +270,43 @@ fn every_mistake_of_one_section() {
     check(&format!("kind = \"svn\"\n{ca}"), &["no upstream", "line 2: unknown upstream kind", "line 3: `ca`: "]);
     check(&format!("url = \"https://h:x\"\n{ca}"), &["line 2: `x` is not a port", "line 3: `ca`: "]);
     check(&format!("url = \"/srv/git\"\n{ca}"), &["line 3: `ca` has no use"]);
+    check(
+        "url = \"/srv/git\"\nproxy = \"http://p:1\"\nclient_certificate = \"/nonexistent/c\"",
+        &[
+            "line 3: `proxy` has no use",
+            "line 4: `client_certificate` has no use",
+            "line 4: `client_certificate` needs `client_key`",
+        ],
+    );
+    check(
+        "url = \"https://h\"\nproxy = \"socks5://u:hunter2@p\"\nclient_key = \"k\"",
+        &["line 3: `proxy`: only http:// proxies are built", "line 4: `client_key` needs `client_certificate`"],
+    );
+    check("url = \"https://h\"\nproxy = 1", &["line 3: `proxy` is written as text"]);
+    check("url = \"https://h\"\nproxy = \"http://u:hunter2@\"", &["line 3: `proxy`: it is written http://[USER"]);
     check("kind = \"directory\"\nurl = \"\"", &["line 3: `url` must not be empty"]);
+}
+
+/// What is written goes before the environment, which is for upstreams that are reached over a network.
+#[test]
+fn proxies() {
+    let with = |text: &str, variable: &str, value: &str| {
+        let proxies = [(variable.to_owned(), value.to_owned())].into();
+        Config::load(text, &Overrides { proxies, ..Overrides::default() })
+    };
+    let through = |config: Config| {
+        let BaseUrl { origin, .. } = BaseUrl::parse("https://h").unwrap();
+        config.upstream.egress().unwrap().proxy(&origin).map(ToString::to_string)
+    };
+    let text = |line: &str| format!("[upstream]\nurl = \"https://h\"\n{line}\n[[mirror]]\ninclude = [\"a\"]\n");
+    let of = |line: &str| through(with(&text(line), "HTTPS_PROXY", "http://e:1").unwrap());
+    assert_eq!(of("").as_deref(), Some("the proxy e:1 (HTTPS_PROXY)"));
+    assert_eq!(of("proxy = \"http://f:2\"").as_deref(), Some("the proxy f:2 (`proxy` in [upstream])"));
+    assert_eq!(of("proxy = \"\""), None);
+    let wrong = |text: &str| with(text, "ALL_PROXY", "socks5://u:hunter2@e:1");
+    let mistakes = wrong(&text("")).unwrap_err();
+    assert!(mistakes.len() == 1 && mistakes[0].to_string().starts_with("ALL_PROXY: only http://"), "{mistakes:?}");
+    assert!(wrong(&text("proxy = \"\"")).is_ok() && wrong("[upstream]\nurl = \"/srv/git\"\n").is_ok());
 }
 
 #[test]

@@ -5,7 +5,8 @@ use crate::http::exchange::Record;
 use std::time::Duration;
 
 /// What a request can be ([`Record::operation`]).
-const OPERATIONS: [&str; 15] = [
+const OPERATIONS: [&str; 16] = [
+    "handshake",
     "info/refs",
     "ls-refs",
     "fetch",

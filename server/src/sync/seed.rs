@@ -52,8 +52,9 @@ pub fn seed(
 /// The configured upstream.
 pub(super) fn open(config: &Config) -> Result<Box<dyn Upstream>, String> {
     Ok(match &config.upstream {
-        config::Upstream::Git { url, ca } => {
-            Box::new(GitUpstream::new(url, ca.as_deref(), ASK_IDLE_MIN.max(config.wait_max()))?)
+        config::Upstream::Git { url, .. } => {
+            let ask_idle = ASK_IDLE_MIN.max(config.wait_max());
+            Box::new(GitUpstream::through(url, config.upstream.egress()?, ask_idle)?)
         }
         config::Upstream::Directory(folder) => Box::new(DirectoryUpstream::new(folder, &config.node.data)?),
     })

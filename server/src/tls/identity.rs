@@ -77,6 +77,19 @@ impl Identity {
         }
         Ok(Self { certified: Arc::new(certified), doubts, is_current })
     }
+
+    /// What is to be used from now on, read anew; `None` if it is the same. One that nobody would take is no better than what
+    /// there is.
+    pub(super) fn successor(&self, files: &Files) -> Result<Option<Self>, String> {
+        let read = Self::read(files).map_err(|flaw| flaw.to_string())?;
+        if read.certified.cert == self.certified.cert {
+            return Ok(None);
+        }
+        match read.doubts.iter().find(|_| !read.is_current) {
+            Some(doubt) => Err(doubt.to_string()),
+            None => Ok(Some(read)),
+        }
+    }
 }
 
 impl fmt::Debug for Identity {

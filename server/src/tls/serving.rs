@@ -4,7 +4,7 @@
 //! that go with the certificate: none outlives it, and nothing is kept per client.
 
 use super::{
-    identity::{Files, Flaw, Identity, validity},
+    identity::{Files, Identity, validity},
     provider,
     watch::{Renewable, Renewed},
 };
@@ -63,15 +63,7 @@ impl Renewable for Serving {
     }
 
     fn renew(&self) -> Result<Renewed, String> {
-        let identity = Identity::read(&self.files).map_err(|flaw: Flaw| flaw.to_string())?;
-        let old = self.current.load();
-        if identity.certified.cert == old.identity.certified.cert {
-            return Ok(Renewed::Same);
-        }
-        // One that no client would take is no better than what there is.
-        if let Some(doubt) = identity.doubts.iter().find(|_| !identity.is_current) {
-            return Err(doubt.to_string());
-        }
+        let Some(identity) = self.current.load().identity.successor(&self.files)? else { return Ok(Renewed::Same) };
         let doubts = identity.doubts.iter().map(ToString::to_string).collect();
         self.current.store(Arc::new(Current::new(identity)?));
         Ok(Renewed::Taken { doubts })

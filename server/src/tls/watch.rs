@@ -55,7 +55,7 @@ pub fn watch(renewables: Vec<Arc<dyn Renewable>>) -> Result<(), String> {
     if renewables.is_empty() {
         return Ok(());
     }
-    let mut watched: Vec<Watched> = renewables.into_iter().map(|it| Watched::new(it, Instant::now())).collect();
+    let mut watched: Vec<Watched> = renewables.into_iter().map(Watched::new).collect();
     let spawned = thread::Builder::new().name("certificates".into()).spawn(move || {
         loop {
             watched.iter_mut().for_each(Watched::look);
@@ -65,20 +65,22 @@ pub fn watch(renewables: Vec<Arc<dyn Renewable>>) -> Result<(), String> {
     spawned.map(|_| ()).map_err(|error| format!("starting threads: {error}"))
 }
 
-struct Watched {
+/// One of them, and what is known of its files.
+pub(super) struct Watched {
     renewable: Arc<dyn Renewable>,
     change: Change<Vec<Option<Stamp>>>,
     validity_seen: Instant,
 }
 
 impl Watched {
-    fn new(renewable: Arc<dyn Renewable>, now: Instant) -> Self {
+    pub(super) fn new(renewable: Arc<dyn Renewable>) -> Self {
         let change = Change::new(stamps(&renewable.files()));
         // The start has said what is wrong already.
-        Self { renewable, change, validity_seen: now }
+        Self { renewable, change, validity_seen: Instant::now() }
     }
 
-    fn look(&mut self) {
+    /// Looks whether there is something new, and takes it.
+    pub(super) fn look(&mut self) {
         let (now, name) = (Instant::now(), self.renewable.name());
         if self.change.is_due(now, stamps(&self.renewable.files())) {
             match self.renewable.renew() {

@@ -20,6 +20,8 @@ pub enum UpstreamError {
     Unreadable(String),
     /// Whoever answers can't prove that it is the upstream, or speaks no TLS: why, and what to do.
     Insecure(String),
+    /// The proxy on the way to it: which, and why it leads nowhere.
+    Proxy(String),
     /// It was silent, or took, too long.
     Timeout(&'static str),
     /// It sent us elsewhere, which we never follow. The host it named.
@@ -87,9 +89,12 @@ impl UpstreamError {
             Self::Missing => Verdict::Missing,
             Self::Denied(status) => Verdict::Denied(*status),
             Self::Unsupported(_) => Verdict::Unsupported(Arc::new(self.fault())),
-            Self::Failing(_) | Self::Unreachable(_) | Self::Away(_) | Self::Insecure(_) | Self::Timeout(_) => {
-                Verdict::Outage(Arc::new(self.fault()))
-            }
+            Self::Failing(_)
+            | Self::Unreachable(_)
+            | Self::Away(_)
+            | Self::Insecure(_)
+            | Self::Proxy(_)
+            | Self::Timeout(_) => Verdict::Outage(Arc::new(self.fault())),
             Self::Redirected { .. } | Self::NotGit(_) => Verdict::Useless(Arc::new(self.fault())),
             _ => Verdict::Failed(Arc::new(self.fault())),
         }
@@ -112,6 +117,9 @@ impl UpstreamError {
             Self::Unreadable(_) => Fault::ours("this mirror can't read the upstream's repository", self),
             Self::Insecure(_) => {
                 Fault::upstream("this mirror has no secure connection to the upstream; its log says why", self)
+            }
+            Self::Proxy(_) => {
+                Fault::upstream("this mirror's proxy does not lead to the upstream; its log says why", self)
             }
             Self::Redirected { .. } => Fault::upstream(
                 "the upstream sends this mirror to another address, where it does not go; its log says where",
@@ -144,6 +152,7 @@ impl fmt::Display for UpstreamError {
             Self::Away(why) => write!(f, "the upstream folder can't be read: {why}"),
             Self::Unreadable(why) => write!(f, "this process can't read all of the upstream folder: {why}"),
             Self::Insecure(why) => write!(f, "no secure connection to the upstream: {why}"),
+            Self::Proxy(why) => write!(f, "no way to the upstream: {why}"),
             Self::Timeout(what) => write!(f, "the upstream took too long: {what}"),
             Self::Redirected { status, to } => write!(f, "the upstream redirects ({status}) to {to}; not followed"),
             Self::NotGit(why) => write!(f, "the upstream does not answer as a smart-http git host: {why}"),

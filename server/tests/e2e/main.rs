@@ -34,6 +34,7 @@ mod clone;
 mod crash;
 mod demo;
 mod directory;
+mod egress;
 mod fetch;
 mod foreign;
 mod freshness;

@@ -34,6 +34,11 @@ struct Site {
 
 impl Site {
     fn start() -> Self {
+        Self::with("")
+    }
+
+    /// With more lines in `[http]`.
+    fn with(lines: &str) -> Self {
         let folder = TempDir::new().unwrap();
         repository(&folder.path().join("upstream/team/app.git"));
         let place = |name: &str| folder.path().join(name).display().to_string();
@@ -43,7 +48,7 @@ impl Site {
         fs::write(place("tls.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
         fs::write(place("tls.key"), key.serialize_pem()).unwrap();
         let (certificate, key, config) = (place("tls.crt"), place("tls.key"), place("heliostat.toml"));
-        let text = format!("[http]\ntls.certificate = {certificate:?}\ntls.key = {key:?}\n");
+        let text = format!("[http]\ntls.certificate = {certificate:?}\ntls.key = {key:?}\n{lines}");
         fs::write(&config, text).unwrap();
         let mut server = Server::listening(folder, &[], &["--config", &config]);
         server.until("it is ready", |server| {
@@ -143,6 +148,28 @@ fn the_wrong_port() {
     assert_eq!(status(&answer), 400, "{answer}");
     plain.lives_on();
     site.lives_on();
+}
+
+/// Behind a balancer that names the client in a PROXY protocol header, that one comes first, and the handshake behind it, in
+/// one packet or not.
+#[test]
+fn behind_a_proxy_header() {
+    let site = Site::with("proxy_protocol = true\n");
+    for at_once in [true, false] {
+        let mut peer = site.server.peer();
+        let mut session = site.session(|_| ());
+        let mut first = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n".to_vec();
+        if at_once {
+            session.write_tls(&mut first).unwrap();
+        }
+        peer.send(&first);
+        let mut stream = StreamOwned::new(session, peer.stream);
+        assert_eq!(status(&ask(&mut stream, "GET /status HTTP/1.0\r\n\r\n")), 200);
+    }
+    assert!(site.server.log().matches("peer=192.0.2.7:4711 ").count() == 2, "{}", site.server.log());
+    let mut peer = site.server.peer();
+    peer.send(site.hello());
+    assert!(peer.read_to_end().contains("400 Bad Request"), "a header was demanded");
 }
 
 /// What is no handshake ends at once, in an alert; what is cut off ends with its sender.

@@ -10,5 +10,6 @@ mod hostile;
 mod mirror;
 mod packs;
 mod peer;
+mod proxy;
 mod refs;
 mod spelling;

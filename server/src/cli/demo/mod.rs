@@ -175,11 +175,12 @@ impl Drop for Place {
 }
 
 /// What the operator has set for a real node or for a repository of their own must not reach the demo's processes
-/// (`HELIOSTAT_DATA`, `GIT_DIR`, `GIT_CONFIG_COUNT`, …). Where Git's programs lie is no such thing.
+/// (`HELIOSTAT_DATA`, `GIT_DIR`, `GIT_CONFIG_COUNT`, `http_proxy`, …). Where Git's programs lie is no such thing.
 fn without_settings(command: &mut Command) {
     for (variable, _) in std::env::vars_os() {
         let name = variable.to_string_lossy();
-        if name.starts_with("HELIOSTAT_") || (name.starts_with("GIT_") && name != "GIT_EXEC_PATH") {
+        let of_git = name.starts_with("GIT_") && name != "GIT_EXEC_PATH";
+        if name.starts_with("HELIOSTAT_") || of_git || name.to_ascii_lowercase().ends_with("_proxy") {
             command.env_remove(variable);
         }
     }

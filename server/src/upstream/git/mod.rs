@@ -15,7 +15,7 @@ mod haves;
 
 use super::{
     Advertised, Asked, ById, Context, Grounds, Have, Phase, Spellings, Upstream, UpstreamError,
-    transport::{BaseUrl, Patience, Session, tls_config},
+    transport::{BaseUrl, Egress, Patience, Proxies, Session},
 };
 use conversation::Conversation;
 use heliostat_core::{
@@ -23,7 +23,6 @@ use heliostat_core::{
     limits::{UPSTREAM_BY_ID_TRIES_MAX, UPSTREAM_REFS_BYTES_MAX},
     store::Quarantine,
 };
-use rustls::ClientConfig;
 use std::{
     collections::HashSet,
     io::BufRead,
@@ -47,17 +46,22 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(4 * 3600);
 #[derive(Clone)]
 pub struct GitUpstream {
     base: Arc<BaseUrl>,
-    tls: Arc<ClientConfig>,
+    egress: Egress,
     /// How long it may be silent while references are asked for.
     ask_idle: Duration,
 }
 
 impl GitUpstream {
-    /// The host at `url`; `ca` names additional trust anchors; `ask_idle` is how long it may be silent while references
-    /// are asked for, [`ASK_IDLE_MIN`] if nothing speaks for more.
+    /// The host at `url`, reached directly; `ca` names additional trust anchors; `ask_idle` is how long it may be silent
+    /// while references are asked for, [`ASK_IDLE_MIN`] if nothing speaks for more.
     pub fn new(url: &str, ca: Option<&Path>, ask_idle: Duration) -> Result<Self, String> {
+        Self::through(url, Egress::new(ca, None, Proxies::default())?, ask_idle)
+    }
+
+    /// The host at `url`, reached as `egress` says.
+    pub fn through(url: &str, egress: Egress, ask_idle: Duration) -> Result<Self, String> {
         let base = BaseUrl::parse(url).map_err(|error| error.to_string())?;
-        Ok(Self { base: Arc::new(base), tls: tls_config(ca)?, ask_idle })
+        Ok(Self { base: Arc::new(base), egress, ask_idle })
     }
 
     fn converse(
@@ -69,7 +73,7 @@ impl GitUpstream {
         let (session, control) = Session::new(
             self.base.origin.clone(),
             url_path,
-            self.tls.clone(),
+            self.egress.clone(),
             self.patience(context),
             context.progress.clone(),
         );

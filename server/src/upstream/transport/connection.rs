@@ -1,11 +1,16 @@
-//! One TCP or TLS connection to an upstream, with patience that ends.
+//! One TCP or TLS connection to an upstream, through a proxy or not, with patience that ends.
 //!
 //! Reads and writes run in slices of [`SLICE`], between which the stop flag, the silence and the deadline are looked at.
 //! Not bounded: name resolution, which the system's resolver times.
 
-use super::{address::Origin, trust::handshake_error};
+use super::{
+    address::Origin,
+    egress::Egress,
+    proxy::Proxy,
+    trust::{alert, handshake_error},
+};
 use crate::upstream::UpstreamError;
-use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
+use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 use std::{
     io::{self, Read, Write},
     net::{TcpStream, ToSocketAddrs},
@@ -50,8 +55,11 @@ impl Patience {
     }
 }
 
-enum Stream {
+/// The bytes of a connection.
+pub(super) enum Stream {
+    /// As they are.
     Plain(TcpStream),
+    /// Encrypted.
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
@@ -60,47 +68,34 @@ pub(super) struct Connection {
     stream: Stream,
     buffer: Vec<u8>,
     start: usize,
+    /// The proxy that passes on each request of it: then its statuses may be that one's.
+    pub(super) forwarder: Option<Proxy>,
     /// Whether an answer has been read from it before: then it may have been closed meanwhile.
     pub(super) used: bool,
 }
 
 impl Connection {
-    pub(super) fn open(origin: &Origin, tls: &Arc<ClientConfig>, patience: &Patience) -> Result<Self, UpstreamError> {
-        let socket = connect(origin, patience)?;
-        let stream = if origin.tls {
-            let name = ServerName::try_from(origin.host.clone())
-                .map_err(|_| UpstreamError::Unreachable("the host is not a name that a certificate can hold".into()))?;
-            let session = ClientConnection::new(tls.clone(), name)
-                .map_err(|error| UpstreamError::Unreachable(format!("tls: {error}")))?;
-            let mut stream = Box::new(StreamOwned::new(session, socket));
-            shake_hands(&mut stream, patience)?;
-            Stream::Tls(stream)
-        } else {
-            Stream::Plain(socket)
+    pub(super) fn open(origin: &Origin, egress: &Egress, patience: &Patience) -> Result<Self, UpstreamError> {
+        let proxy = egress.proxy(origin);
+        let mut stream = match proxy {
+            None => Stream::Plain(connect(origin, patience)?),
+            Some(proxy) => {
+                let mut stream = Stream::Plain(connect(&proxy.origin, patience).map_err(|error| proxy.blame(error))?);
+                if origin.tls {
+                    proxy.tunnel(&mut stream, origin, patience).map_err(|error| proxy.blame(error))?;
+                }
+                stream
+            }
         };
-        Ok(Self { stream, buffer: Vec::new(), start: 0, used: false })
+        if origin.tls {
+            stream = secure(stream, origin, egress, patience)?;
+        }
+        let forwarder = proxy.filter(|_| !origin.tls).cloned();
+        Ok(Self { stream, buffer: Vec::new(), start: 0, forwarder, used: false })
     }
 
-    pub(super) fn send(&mut self, mut bytes: &[u8], patience: &Patience) -> Result<(), UpstreamError> {
-        let mut since = Instant::now();
-        while !bytes.is_empty() {
-            patience.check(since, "it does not take our request")?;
-            match self.stream.write(bytes) {
-                Ok(0) => return Err(lost("it closed the connection")),
-                Ok(taken) => {
-                    bytes = &bytes[taken..];
-                    since = Instant::now();
-                }
-                Err(error) => retry_later(&error)?,
-            }
-        }
-        loop {
-            match self.stream.flush() {
-                Ok(()) => return Ok(()),
-                Err(error) => retry_later(&error)?,
-            }
-            patience.check(since, "it does not take our request")?;
-        }
+    pub(super) fn send(&mut self, bytes: &[u8], patience: &Patience) -> Result<(), UpstreamError> {
+        send(&mut self.stream, bytes, patience)
     }
 
     /// What has been read ahead.
@@ -165,6 +160,18 @@ fn connect(origin: &Origin, patience: &Patience) -> Result<TcpStream, UpstreamEr
     Err(last)
 }
 
+/// TLS with `origin` upon `stream`.
+fn secure(stream: Stream, origin: &Origin, egress: &Egress, patience: &Patience) -> Result<Stream, UpstreamError> {
+    let Stream::Plain(socket) = stream else { return Ok(stream) };
+    let name = ServerName::try_from(origin.host.clone())
+        .map_err(|_| UpstreamError::Unreachable("the host is not a name that a certificate can hold".into()))?;
+    let session = ClientConnection::new(egress.tls.clone(), name)
+        .map_err(|error| UpstreamError::Unreachable(format!("tls: {error}")))?;
+    let mut stream = Box::new(StreamOwned::new(session, socket));
+    shake_hands(&mut stream, patience)?;
+    Ok(Stream::Tls(stream))
+}
+
 fn shake_hands(
     stream: &mut StreamOwned<ClientConnection, TcpStream>,
     patience: &Patience,
@@ -181,7 +188,31 @@ fn shake_hands(
     Ok(())
 }
 
-fn read(stream: &mut Stream, out: &mut [u8], patience: &Patience) -> Result<usize, UpstreamError> {
+/// Writes all of `bytes`.
+pub(super) fn send(stream: &mut Stream, mut bytes: &[u8], patience: &Patience) -> Result<(), UpstreamError> {
+    let mut since = Instant::now();
+    while !bytes.is_empty() {
+        patience.check(since, "it does not take our request")?;
+        match stream.write(bytes) {
+            Ok(0) => return Err(lost("it closed the connection")),
+            Ok(taken) => {
+                bytes = &bytes[taken..];
+                since = Instant::now();
+            }
+            Err(error) => retry_later(&error)?,
+        }
+    }
+    loop {
+        match stream.flush() {
+            Ok(()) => return Ok(()),
+            Err(error) => retry_later(&error)?,
+        }
+        patience.check(since, "it does not take our request")?;
+    }
+}
+
+/// Reads what there is. 0: the peer has closed.
+pub(super) fn read(stream: &mut Stream, out: &mut [u8], patience: &Patience) -> Result<usize, UpstreamError> {
     let since = Instant::now();
     loop {
         patience.check(since, "it is silent")?;
@@ -194,7 +225,7 @@ fn read(stream: &mut Stream, out: &mut [u8], patience: &Patience) -> Result<usiz
 
 /// Nothing, if an error only means that a slice is over.
 fn retry_later(error: &io::Error) -> Result<(), UpstreamError> {
-    if is_slice_over(error) { Ok(()) } else { Err(lost(&error.to_string())) }
+    if is_slice_over(error) { Ok(()) } else { Err(alert(error).unwrap_or_else(|| lost(&error.to_string()))) }
 }
 
 fn is_slice_over(error: &io::Error) -> bool {

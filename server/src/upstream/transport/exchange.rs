@@ -8,11 +8,11 @@ use super::{
     address::Origin,
     body::Body,
     connection::{Connection, Patience, lost},
+    egress::Egress,
     head::{Framing, Head, HeadError},
 };
 use crate::upstream::{Progress, UpstreamError, error::escaped};
 use heliostat_core::limits::{UPSTREAM_GZIP_ABOVE_BYTES, UPSTREAM_INTERIM_RESPONSES_MAX};
-use rustls::ClientConfig;
 use std::{
     io::{self, Write as _},
     sync::Arc,
@@ -31,7 +31,7 @@ pub(super) struct Request {
 /// One conversation's state. After an error nothing more is sent.
 pub(super) struct Wire {
     origin: Origin,
-    tls: Arc<ClientConfig>,
+    egress: Egress,
     patience: Patience,
     progress: Arc<Progress>,
     connection: Option<Connection>,
@@ -46,10 +46,10 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(origin: Origin, tls: Arc<ClientConfig>, patience: Patience, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(origin: Origin, egress: Egress, patience: Patience, progress: Arc<Progress>) -> Self {
         Self {
             origin,
-            tls,
+            egress,
             patience,
             progress,
             connection: None,
@@ -140,17 +140,25 @@ impl Wire {
     fn attempt(&mut self, request: &[u8]) -> Result<Head, UpstreamError> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            empty => empty.insert(Connection::open(&self.origin, &self.tls, &self.patience)?),
+            empty => empty.insert(Connection::open(&self.origin, &self.egress, &self.patience)?),
         };
         if !connection.buffered().is_empty() {
             return Err(UpstreamError::Broken("bytes after the end of an answer".into()));
         }
         self.progress.add_request();
-        connection.send(request, &self.patience)?;
+        match connection.forwarder.clone() {
+            Some(proxy) => connection.send(&proxy.forwarded(&self.origin, request), &self.patience)?,
+            None => connection.send(request, &self.patience)?,
+        }
         for _ in 0..UPSTREAM_INTERIM_RESPONSES_MAX {
             let head = read_head(connection, &self.patience)?;
             if !(100..200).contains(&head.status) {
                 connection.used = true;
+                if head.status == 407
+                    && let Some(proxy) = &connection.forwarder
+                {
+                    return Err(proxy.refuses(head.status));
+                }
                 return Ok(head);
             }
             if head.status == 101 {

@@ -4,18 +4,21 @@
 //! failures told apart, and requests that can go nowhere but to the configured origin. Redirections are errors; the host
 //! that they name is said, never visited. Only anonymous access: no credential is ever sent, and none may be in the URL.
 //!
-//! Not here: proxies, HTTP/2, compression of answers.
+//! Not here: HTTP/2, compression of answers.
 
 mod address;
 mod body;
 mod connection;
+mod egress;
 mod exchange;
 mod head;
+mod proxy;
 mod session;
 pub(crate) mod trust;
 
 pub use address::{AddressError, BaseUrl, Origin};
 pub use connection::Patience;
+pub use egress::Egress;
 pub use head::{Framing, Head, HeadError};
+pub use proxy::{Proxies, Proxy, ProxyError};
 pub use session::{Control, Session};
-pub use trust::tls_config;

@@ -3,11 +3,11 @@
 use super::{
     Patience,
     address::Origin,
+    egress::Egress,
     exchange::{Request, Wire},
 };
 use crate::upstream::{Progress, UpstreamError};
 use gix_transport::client::blocking_io::http::{GetResponse, Http, PostBodyDataKind, PostResponse};
-use rustls::ClientConfig;
 use std::{
     any::Any,
     io::{self, BufRead, Read, Write},
@@ -34,12 +34,12 @@ impl Session {
     pub fn new(
         origin: Origin,
         path: String,
-        tls: Arc<ClientConfig>,
+        egress: Egress,
         patience: Patience,
         progress: Arc<Progress>,
     ) -> (Self, Control) {
         let authority = origin.authority();
-        let control = Control(Arc::new(Mutex::new(Wire::new(origin, tls, patience, progress))));
+        let control = Control(Arc::new(Mutex::new(Wire::new(origin, egress, patience, progress))));
         (Self { control: control.clone(), authority, path }, control)
     }
 

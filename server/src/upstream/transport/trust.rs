@@ -1,29 +1,41 @@
 //! Who is believed to be the upstream, and in what words an operator hears that somebody is not.
 //!
-//! The public authorities and those of `ca` in `[upstream]`, nothing else: no switch turns the check off.
+//! The public authorities and those of `ca` in `[upstream]`, nothing else: no switch turns the check off. An upstream that
+//! asks who we are is shown `client_certificate`.
 
 use crate::{
-    tls::{date, provider},
+    tls::{ClientIdentity, Files, date, provider},
     upstream::{UpstreamError, error::escaped},
 };
 use rustls::{
-    CertificateError, ClientConfig, Error, RootCertStore,
+    AlertDescription, CertificateError, ClientConfig, Error, RootCertStore,
+    client::Resumption,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use std::{io, path::Path, sync::Arc};
 
-/// The trust anchors: the public ones, and those of `ca` (a PEM file) in addition.
-pub fn tls_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+/// The trust anchors: the public ones, and those of `ca` (a PEM file) in addition. `client` is shown to who asks.
+pub fn tls_config(ca: Option<&Path>, client: Option<&Files>) -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(ca) = ca {
         let own = authorities(ca).map_err(|why| format!("`ca` in [upstream]: {why}"))?;
         roots.roots.extend(own.roots);
     }
-    let mut config = ClientConfig::builder_with_provider(provider())
+    let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match client {
+        None => config.with_no_client_auth(),
+        Some(files) => {
+            let own =
+                ClientIdentity::open(files).map_err(|why| format!("`client_certificate` in [upstream]: {why}"))?;
+            let mut config = config.with_client_cert_resolver(own);
+            // A session that is resumed is that of who began it, with whichever certificate.
+            config.resumption = Resumption::disabled();
+            config
+        }
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
@@ -42,10 +54,23 @@ pub fn authorities(ca: &Path) -> Result<RootCertStore, String> {
 /// What a failed handshake means: that the other side is not to be trusted, and what to do about it; or that the
 /// connection was lost.
 pub(super) fn handshake_error(error: &io::Error) -> UpstreamError {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+    match tls_error(error) {
         Some(error) => UpstreamError::Insecure(words(error)),
         None => UpstreamError::Unreachable(format!("during the tls handshake: {error}")),
     }
+}
+
+/// What a failed read or write means, if it is of TLS that it failed: in version 1.3 we hear only behind the handshake what the
+/// other side thinks of our certificate.
+pub(super) fn alert(error: &io::Error) -> Option<UpstreamError> {
+    match tls_error(error)? {
+        error @ Error::AlertReceived(_) => Some(UpstreamError::Insecure(words(error))),
+        _ => None,
+    }
+}
+
+fn tls_error(error: &io::Error) -> Option<&Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<Error>())
 }
 
 fn words(error: &Error) -> String {
@@ -55,9 +80,29 @@ fn words(error: &Error) -> String {
             "it does not speak tls on this port; if it is a plain http host, `url` in [upstream] has to say http://"
                 .into()
         }
-        // It says itself what it does not like; or both sides have no version or cipher in common.
+        Error::AlertReceived(alert) => of_alert(*alert),
+        // Both sides have no version or cipher in common.
         error => format!("tls: {}", escaped(error.to_string().as_bytes())),
     }
+}
+
+/// What it does not like, in its own words and in ours.
+fn of_alert(alert: AlertDescription) -> String {
+    use AlertDescription as A;
+    let what_to_do = match alert {
+        A::CertificateRequired => "it wants a certificate of ours: `client_certificate` and `client_key` in [upstream]",
+        A::UnknownCA => "it does not know the authority of `client_certificate` in [upstream]",
+        A::BadCertificate
+        | A::UnsupportedCertificate
+        | A::CertificateRevoked
+        | A::CertificateExpired
+        | A::CertificateUnknown
+        | A::AccessDenied => "it does not take `client_certificate` in [upstream]",
+        // What hosts answer in TLS 1.2 to who shows no certificate.
+        A::HandshakeFailure => "it has no cipher in common with us, or wants a `client_certificate` in [upstream]",
+        _ => "it does not say more",
+    };
+    format!("tls: {}: {what_to_do}", escaped(Error::AlertReceived(alert).to_string().as_bytes()))
 }
 
 fn of_certificate(error: &CertificateError) -> String {

@@ -22,6 +22,7 @@ pub struct Apache {
     identity: Option<Identity>,
     forbidden: Option<String>,
     more: String,
+    clients_of: Option<String>,
     process: Option<Guarded>,
 }
 
@@ -57,6 +58,7 @@ impl Apache {
                 identity: identity.cloned(),
                 forbidden: None,
                 more: more.into(),
+                clients_of: None,
                 process: None,
             };
             if apache.try_start() {
@@ -76,6 +78,14 @@ impl Apache {
     pub fn become_another(&mut self, identity: Option<&Identity>) {
         self.stop();
         self.identity = identity.cloned();
+        self.start_again();
+    }
+
+    /// Starts it again on the same port, for clients alone whom the authority with this certificate has certified, if one is
+    /// given.
+    pub fn demand_clients_of(&mut self, authority: Option<&str>) {
+        self.stop();
+        self.clients_of = authority.map(str::to_owned);
         self.start_again();
     }
 
@@ -122,6 +132,9 @@ impl Apache {
             write("apache.crt", &identity.certificate);
             write("apache.key", &identity.key);
         }
+        if let Some(authority) = &self.clients_of {
+            write("clients.crt", authority);
+        }
         let error = std::fs::File::create(self.folder.join("apache.err")).expect("the sandbox is writable");
         let mut process = Guarded::start(
             hermetic(PROGRAM, &self.folder)
@@ -151,6 +164,9 @@ impl Apache {
                     "SSLEngine on\nSSLCertificateFile {root}/apache.crt\nSSLCertificateKeyFile {root}/apache.key\n"
                 )
         });
+        let clients = self.clients_of.as_ref().map_or_else(String::new, |_| {
+            format!("SSLVerifyClient require\nSSLCACertificateFile {root}/clients.crt\n")
+        });
         let forbidden = self.forbidden.as_ref().map_or_else(String::new, |path| {
             // Under either spelling: git-http-backend finds `app.git` as `app` too.
             let path = path.trim_end_matches(".git");
@@ -169,7 +185,7 @@ impl Apache {
         }
         format!(
             "ServerRoot {root}\nServerName localhost\nPidFile {root}/apache.pid\nDefaultRuntimeDir {root}\n\
-             Mutex pthread\nListen 127.0.0.1:{port}\n{modules}{tls}{user}\
+             Mutex pthread\nListen 127.0.0.1:{port}\n{modules}{tls}{clients}{user}\
              StartServers 2\nMinSpareServers 1\nMaxRequestWorkers 40\nTimeout 60\nKeepAlive On\n\
              ErrorLog {root}/error.log\nLogFormat \"%m %U%q %>s\" plain\nCustomLog {root}/access.log plain\n\
              SetEnv GIT_PROJECT_ROOT {repositories}\nSetEnv GIT_HTTP_EXPORT_ALL 1\n\

@@ -16,5 +16,6 @@ pub mod repositories;
 pub mod sandbox;
 pub mod site;
 pub mod throttle;
+pub mod tinyproxy;
 pub mod users;
 pub mod wire;
