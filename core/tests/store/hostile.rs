@@ -349,12 +349,15 @@ fn a_stream_that_breaks_is_told_from_one_that_is_stopped() {
 
 /// Ingests `pack` and verifies it with one reference to `tip`.
 fn verify(pack: &Pack, tip: ObjectId) -> Result<u64, VerifyError> {
+    let name = RefName::new(b"refs/heads/main").unwrap();
+    verify_refs(pack, RefTable::new(vec![Ref { name, id: tip, peeled: None, symbolic: None }], Head::Absent))
+}
+
+fn verify_refs(pack: &Pack, refs: RefTable) -> Result<u64, VerifyError> {
     let data = tempfile::tempdir().unwrap();
     let (_store, mirror) = mirror(data.path());
     let mut quarantine = mirror.quarantine(LIMITS).unwrap();
     quarantine.ingest(&mut &pack.finish()[..], &GO_ON).unwrap();
-    let name = RefName::new(b"refs/heads/main").unwrap();
-    let refs = RefTable::new(vec![Ref { name, id: tip, peeled: None, symbolic: None }], Head::Absent);
     quarantine.verify(refs, &GO_ON).map(|verified| verified.findings().count)
 }
 
@@ -376,6 +379,9 @@ fn incomplete_and_broken_objects_are_refused_and_odd_ones_are_not() {
         matches!(verify(&sound, absent), Err(VerifyError::Missing(told)) if told == absent),
         "a tip that is not here"
     );
+    let detached = |head| verify_refs(&sound, RefTable::new(Vec::new(), Head::Detached(head)));
+    assert_eq!(detached(root_id).unwrap(), 0);
+    assert!(matches!(detached(absent), Err(VerifyError::Missing(told)) if told == absent), "a HEAD that is not here");
 
     // One more object, whether anything reaches it or not.
     let with = |kind: u8, content: &[u8]| {

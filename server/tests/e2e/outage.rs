@@ -7,7 +7,9 @@ use crate::support::cutter::Cutter;
 use crate::support::git::{Git, Which};
 use crate::support::heliostat::Heliostat;
 use crate::support::http::request;
+use crate::support::process::{SERVER_TIMEOUT, wait_until};
 use crate::support::repositories::Upstream;
+use crate::support::sandbox::Sandbox;
 use crate::support::site::Site;
 use heliostat_core::limits::CAPABILITIES_AGE;
 
@@ -192,9 +194,7 @@ fn gone_while_nobody_looked() {
     mirrored(&site);
     std::fs::rename(site.upstream(APP).folder, site.sandbox.path().join("aside.git")).unwrap();
     let confirmed = std::time::Instant::now();
-    crate::support::process::wait_until("the last confirmation is old", 2 * CAPABILITIES_AGE, || {
-        confirmed.elapsed() > CAPABILITIES_AGE
-    });
+    wait_until("the last confirmation is old", 2 * CAPABILITIES_AGE, || confirmed.elapsed() > CAPABILITIES_AGE);
     refused_as_upstream(&site, 2);
 }
 
@@ -245,6 +245,101 @@ fn cut_in_the_middle() {
         fsck(&site.git, &stored).unwrap();
     }
     assert!(mirror.stop().success());
+}
+
+/// The upstream has named its references and is slow with their objects: what is here is known to be old, and is not served
+/// for what the upstream has. A client comes again.
+#[test]
+fn moved_and_not_here_yet() {
+    let site = site();
+    let settings = site.sandbox.path().join("short.toml");
+    std::fs::write(&settings, "[[mirror]]\ninclude = [\"*\"]\nwait = \"2s\"\n").unwrap();
+    let port = site.apache.url().rsplit(':').next().unwrap().parse().unwrap();
+    let cutter = Cutter::start(port);
+    let flags = ["--config", &settings.display().to_string()];
+    let mirror = Heliostat::start(&site.sandbox.folder("behind-the-cutter"), &cutter.url(), &flags);
+    let url = format!("{}/{APP}", mirror.url());
+    clone(&site, &url).unwrap();
+    // Larger than what is let through, smaller than what the upstream can't be asked for: its references come, its pack does
+    // not. Nothing compresses it.
+    let mut random = fastrand::Rng::with_seed(1);
+    let noise: String = std::iter::repeat_with(|| random.alphanumeric()).take(1 << 20).collect();
+    site.upstream(APP).commit("main", &[("noise.txt", &noise)]);
+    cutter.hold_after(128 << 10);
+    for version in [0, 2] {
+        let client = Git::client(&site.sandbox, Which::Machine, version);
+        let finished = client.run(site.sandbox.path(), &["ls-remote", &url]);
+        assert!(!finished.status.success() && finished.stderr.contains("503"), "v{version}: {}", finished.stderr);
+        assert_eq!(finished.text(), "", "v{version}: nothing old");
+    }
+    let answer = mirror.get(&format!("/{APP}/info/refs?service=git-upload-pack"));
+    assert!(answer.status == 503 && answer.header("retry-after").is_some(), "{answer:?}");
+}
+
+/// A folder's repository is refused under both of its names, whichever it was asked for by, until the folder shows it again.
+#[test]
+fn refused_by_a_folder_under_both_names() {
+    let sandbox = Sandbox::new();
+    let git = Git::new(&sandbox);
+    let folder = sandbox.folder("upstream");
+    let app = Upstream::rich(&git, &folder.join(APP));
+    app.copy_to(&folder.join("other.git"));
+    let mirror = Heliostat::start(&sandbox.folder("mirror"), &folder.display().to_string(), &[]);
+    let tip = app.id("main");
+    let status = |name: &str, what: &str| {
+        let headers = [("Git-Protocol", "version=2"), ("Content-Type", "application/x-git-upload-pack-request")];
+        let line = |text: &str| format!("{:04x}{text}\n", text.len() + 5);
+        let path = format!("/team/{name}/");
+        let answer = match what {
+            "refs" => request("GET", mirror.port(), &(path + "info/refs?service=git-upload-pack"), &[], b""),
+            _ => {
+                let lines = [line("command=fetch"), "0001".into(), line(&format!("want {tip}")), line("done")];
+                let body = lines.concat() + "0000";
+                request("POST", mirror.port(), &(path + "git-upload-pack"), &headers, body.as_bytes())
+            }
+        };
+        answer.unwrap().status
+    };
+    let all =
+        || [("app", "refs"), ("app.git", "refs"), ("app", "fetch"), ("app.git", "fetch")].map(|(n, w)| status(n, w));
+    // After an outage it is asked again with pauses.
+    let shown = || wait_until("it is shown", SERVER_TIMEOUT, || all() == [200; 4]);
+    for name in ["app", "app.git"] {
+        shown();
+        let aside = sandbox.fresh("aside");
+        std::fs::rename(&app.folder, &aside).unwrap();
+        // It lists the folder, so that no listing knows the repository any more.
+        assert_eq!(mirror.admin("GET", "/api/v1/repositories").status, 200);
+        assert_eq!(status(name, "refs"), 404, "{name}");
+        let away = sandbox.fresh("away");
+        std::fs::rename(&folder, &away).unwrap();
+        assert_eq!(all(), [404; 4], "asked for as {name}; silence takes no refusal back");
+        std::fs::rename(&away, &folder).unwrap();
+        std::fs::rename(&aside, &app.folder).unwrap();
+    }
+    shown();
+}
+
+/// A change comes here in its turn, without any client and without being told.
+#[test]
+fn followed_at_the_interval() {
+    let site = site();
+    let settings = site.sandbox.path().join("often.toml");
+    std::fs::write(&settings, "[sync]\ninterval = \"1s\"\n").unwrap();
+    let flags = ["--config", &settings.display().to_string()];
+    let folder = site.sandbox.path().join("upstream").display().to_string();
+    for (kind, upstream) in [("host", site.apache.url()), ("folder", folder)] {
+        let mirror = Heliostat::start(&site.sandbox.folder(kind), &upstream, &flags);
+        clone(&site, &format!("{}/{APP}", mirror.url())).unwrap();
+        for content in ["one\n", "two\n"] {
+            let tip = site.upstream(APP).commit("main", &[("in-its-turn.txt", content)]);
+            wait_until(kind, SERVER_TIMEOUT, || {
+                mirror.stored().iter().any(|stored| {
+                    site.git.run(stored, &["rev-parse", "-q", "--verify", "refs/heads/main"]).text() == tip
+                })
+            });
+        }
+    }
 }
 
 /// After a failure the mirror may back off: a client that comes again, as Retry-After says, is served.
@@ -331,7 +426,7 @@ fn mirrored_in_time(site: &Site) -> PathBuf {
 fn moved_and_mirrored(site: &Site) {
     site.upstream(APP).commit("main", &[("back.txt", "back\n")]);
     let tip = site.upstream(APP).id("main");
-    crate::support::process::wait_until("the mirror finds its upstream", std::time::Duration::from_secs(30), || {
+    wait_until("the mirror finds its upstream", std::time::Duration::from_secs(30), || {
         site.git.text(&mirrored(site), &["rev-parse", "main"]) == tip
     });
 }

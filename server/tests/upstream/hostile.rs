@@ -2,7 +2,7 @@
 
 use super::peer::{ADVERTISEMENT, Peer, RESULT, Say, USUAL, line, ok, v2, with_refs};
 use heliostat::upstream::{Advertised, Context, GitUpstream, Upstream, UpstreamError};
-use heliostat_core::refs::Head;
+use heliostat_core::{limits::UPSTREAM_REFS_BYTES_MAX, refs::Head};
 use std::{
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -129,6 +129,35 @@ fn heads_and_bodies_without_end() {
     assert!(matches!(ask(&peer.url()), Err(UpstreamError::NotGit(_))));
     let peer = Peer::start(|_| Say::Close([b"HTTP/1.1 200 OK\r\nX: ".to_vec(), vec![b'y'; 1 << 20]].concat()));
     assert!(matches!(ask(&peer.url()), Err(UpstreamError::Broken(_))));
+}
+
+/// Names that are left out are not counted as references: what ends this is the bound on bytes.
+#[test]
+fn references_without_end() {
+    let begun = std::sync::atomic::AtomicBool::new(false);
+    let peer = Peer::start(move |request| {
+        if request.line.starts_with("GET") {
+            return Say::Keep(ok(ADVERTISEMENT, &v2(USUAL)));
+        }
+        assert!(!begun.swap(true, Ordering::SeqCst), "asked once");
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {RESULT}\r\n\r\n");
+        Say::Endless { first: head.into_bytes(), then: line(format!("{ID} refs/{}\n", "x".repeat(60_000))).repeat(16) }
+    });
+    let upstream = GitUpstream::new(&peer.url(), None).unwrap();
+    let context = context();
+    // Without a bound only the stop flag would end it.
+    let (over, is_over) = std::sync::mpsc::channel::<()>();
+    let stop = context.stop.clone();
+    let stopper = std::thread::spawn(move || {
+        let _ = is_over.recv_timeout(Duration::from_secs(60));
+        stop.store(true, Ordering::SeqCst);
+    });
+    let error = upstream.ask(&"a".parse().unwrap(), &context).err();
+    let bytes = context.progress.bytes();
+    drop(over);
+    stopper.join().unwrap();
+    assert_eq!(error, Some(UpstreamError::TooLarge("bytes of the upstream's answer")));
+    assert!(bytes <= UPSTREAM_REFS_BYTES_MAX, "{bytes}");
 }
 
 #[test]

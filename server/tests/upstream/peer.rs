@@ -32,6 +32,8 @@ pub enum Say {
     Close(Vec<u8>),
     /// These bytes again and again, until the other side has had enough.
     ForEver(Vec<u8>),
+    /// These bytes, and then those as `ForEver`.
+    Endless { first: Vec<u8>, then: Vec<u8> },
     /// These bytes, and then silence.
     Hang(Vec<u8>),
 }
@@ -113,6 +115,11 @@ fn serve(
             Say::Close(bytes) => {
                 let _ = socket.write_all(&bytes);
                 let _ = socket.shutdown(std::net::Shutdown::Both);
+                return;
+            }
+            Say::Endless { first, then } => {
+                let _ = socket.write_all(&first);
+                while !stop.load(SeqCst) && socket.write_all(&then).is_ok() {}
                 return;
             }
             Say::ForEver(bytes) => while !stop.load(SeqCst) && socket.write_all(&bytes).is_ok() {},
