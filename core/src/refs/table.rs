@@ -134,6 +134,19 @@ impl RefTable {
         self.iter().map(to_ref).collect()
     }
 
+    /// The same without what names an object that `fits` refuses: references, and a detached `HEAD`, which is then not
+    /// known.
+    pub fn without(&self, fits: impl Fn(&ObjectId) -> bool) -> Self {
+        let mut refs = self.to_refs();
+        refs.retain(|reference| fits(&reference.id));
+        let head = match &self.head {
+            Head::Detached(id) if !fits(id) => Head::Absent,
+            head => head.clone(),
+        };
+        let hidden_head = self.hidden_head.filter(fits);
+        Self::new(refs, head).with_hidden_head(hidden_head).with_head_peeled(self.head_peeled)
+    }
+
     /// How many references, `HEAD` not counted.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -73,7 +73,7 @@ pub(super) fn ask(shared: &Shared, events: &flume::Sender<Event>, path: &Reposit
             let advertised = asked.advertised();
             if advertised.skipped > 0 {
                 let (skipped, examples) = (advertised.skipped, &advertised.examples);
-                tracing::warn!(repository = %path, skipped, ?examples, "references with malformed names left out");
+                tracing::warn!(repository = %path, skipped, ?examples, "references left out: malformed names, or no object to it");
             }
             context.progress.enter(Phase::Waiting);
             Event::Asked { path: path.clone(), asked, progress: context.progress }

@@ -40,9 +40,9 @@ pub struct Context {
 pub struct Advertised {
     /// The references and `HEAD`.
     pub refs: Arc<RefTable>,
-    /// How many names were left out because Git would refuse them.
+    /// How many references were left out: their names are such that Git would refuse them, or they name no object.
     pub skipped: usize,
-    /// Some of those, escaped.
+    /// Some of those names, escaped.
     pub examples: Vec<String>,
 }
 

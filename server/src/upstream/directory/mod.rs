@@ -10,6 +10,7 @@
 
 mod listing;
 mod passed_over;
+mod references;
 
 use super::{Advertised, Asked, ById, Context, Grounds, Have, Phase, Spellings, Upstream, UpstreamError};
 use arc_swap::ArcSwap;
@@ -18,11 +19,12 @@ use heliostat_core::{
     graph::{Graph, Query},
     objects::{Database, ReadError},
     pack::{self, Chunk, Emitter, Encoding, Framing, PlanError, Spool},
-    refs::{Head, Ref, RefName, RefTable},
-    repository::{Environment, HiddenRefs, OpenError, Repository},
+    refs::RefTable,
+    repository::{Environment, OpenError, Repository},
     store::Quarantine,
 };
 use listing::Listing;
+use references::FoundWhole;
 use std::{
     collections::{BTreeSet, HashSet},
     io::{self, BufRead, Read},
@@ -38,6 +40,7 @@ pub struct DirectoryUpstream {
     spool: Spool,
     environment: Environment,
     listing: ArcSwap<Listing>,
+    found_whole: FoundWhole,
 }
 
 impl DirectoryUpstream {
@@ -46,7 +49,7 @@ impl DirectoryUpstream {
         let folder = path::absolute(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let environment = Environment::isolated(folder.clone(), rustix::process::geteuid().as_raw());
         let spool = Spool { directory: spool.to_owned() };
-        Ok(Self { folder, spool, environment, listing: ArcSwap::default() })
+        Ok(Self { folder, spool, environment, listing: ArcSwap::default(), found_whole: FoundWhole::default() })
     }
 
     /// Where the folder is now, canonical.
@@ -81,7 +84,7 @@ impl DirectoryUpstream {
     pub fn open_repository(directory: &Path, spool: &Path, context: &Context) -> Result<Box<dyn Asked>, UpstreamError> {
         let environment = Environment::isolated(directory.to_owned(), rustix::process::geteuid().as_raw());
         let repository = Repository::open(directory, &environment, false).map_err(of_open)?;
-        ask(repository, "the repository", &Spool { directory: spool.to_owned() }, context)
+        ask(repository, "the repository", &Spool { directory: spool.to_owned() }, &FoundWhole::default(), context)
     }
 
     fn directory_of(&self, path: &RepositoryPath) -> Result<PathBuf, UpstreamError> {
@@ -109,6 +112,7 @@ impl Upstream for DirectoryUpstream {
         let paths: Vec<_> = listing.repositories.keys().cloned().collect();
         let before = self.listing.swap(listing.clone());
         listing.passed_over.tell(&before.passed_over);
+        self.found_whole.keep(&listing);
         if paths.is_empty() && !before.repositories.is_empty() {
             let folder = self.folder.display();
             tracing::warn!(%folder, "the upstream folder holds no repository any more; taken for one that is away");
@@ -154,7 +158,7 @@ impl Upstream for DirectoryUpstream {
     fn ask(&self, path: &RepositoryPath, context: &Context) -> Result<Box<dyn Asked>, UpstreamError> {
         context.progress.enter(Phase::Asking);
         let repository = Repository::open(&self.directory_of(path)?, &self.environment, true).map_err(of_open)?;
-        ask(repository, "the upstream repository", &self.spool, context)
+        ask(repository, "the upstream repository", &self.spool, &self.found_whole, context)
     }
 }
 
@@ -163,12 +167,13 @@ fn ask(
     repository: Repository,
     called: &str,
     spool: &Spool,
+    found_whole: &FoundWhole,
     context: &Context,
 ) -> Result<Box<dyn Asked>, UpstreamError> {
     if !repository.shallow().map_err(of_open)?.is_empty() {
         return Err(super::shallow(called));
     }
-    let advertised = read_references(&repository)?;
+    let advertised = references::read(&repository, found_whole)?;
     Ok(Box::new(AskedDirectory { repository, spool: spool.clone(), advertised, context: context.clone() }))
 }
 
@@ -266,33 +271,6 @@ impl AskedDirectory {
 fn common(ours: &RefTable, theirs: &Database) -> Vec<ObjectId> {
     let mut seen = HashSet::new();
     super::tips_of(ours).filter(|id| seen.insert(*id) && theirs.number(id).is_some()).collect()
-}
-
-fn read_references(repository: &Repository) -> Result<Advertised, UpstreamError> {
-    let hidden = HiddenRefs::from_configuration(repository.configuration())
-        .map_err(|error| UpstreamError::Broken(error.to_string()))?;
-    let references = repository.references(&hidden, None).map_err(of_open)?;
-    let (refs, skipped) = without_broken(references.table);
-    let examples = references.complaints.into_iter().take(5).collect();
-    Ok(Advertised { refs: Arc::new(refs), skipped, examples })
-}
-
-/// A reference whose file holds no id is shown by Git with the null id. Nothing of that name can be mirrored.
-fn without_broken(table: RefTable) -> (RefTable, usize) {
-    let broken = table.iter().filter(|reference| reference.id.is_null()).count();
-    if broken == 0 {
-        return (table, 0);
-    }
-    let whole = table.iter().filter(|reference| !reference.id.is_null());
-    let refs = whole.filter_map(|reference| {
-        let symbolic = reference.symbolic.and_then(|name| RefName::new(name).ok());
-        Some(Ref { name: RefName::new(reference.name).ok()?, id: reference.id, peeled: reference.peeled, symbolic })
-    });
-    let head = match table.head() {
-        Head::Detached(id) if id.is_null() => Head::Absent,
-        head => head.clone(),
-    };
-    (RefTable::new(refs.collect(), head), broken)
 }
 
 /// A plan's bytes as a stream.

@@ -1,7 +1,7 @@
 //! The reference advertisement of an upstream, line by line, into a table that can be trusted (`gitprotocol-v2`, ls-refs;
 //! `gitprotocol-pack`, Reference Discovery).
 //!
-//! Names that Git itself would refuse are left out, counted and said; a line that is no reference line at all makes the
+//! Names that Git itself would refuse are left out, counted and said, and so are references that name no object; a line that is no reference line at all makes the
 //! whole advertisement invalid, because what can't be read can't be known to be complete.
 
 use crate::upstream::{Advertised, UpstreamError, error::escaped, shallow_upstream};
@@ -110,14 +110,20 @@ impl Advertisement {
         peeled: Option<ObjectId>,
         target: Option<&[u8]>,
     ) -> Result<(), UpstreamError> {
+        // How Git shows a reference whose file holds no id.
+        let broken = id.is_null();
         if name == b"HEAD" {
-            self.take_head(Some(id), target);
+            self.take_head(Some(id).filter(|_| !broken), target);
             return Ok(());
         }
         let Ok(valid) = RefName::new(name) else {
             self.skip(name);
             return Ok(());
         };
+        if broken {
+            self.skip(name);
+            return Ok(());
+        }
         if self.refs.len() >= UPSTREAM_REFS_MAX {
             return Err(UpstreamError::TooLarge("references of the upstream's repository"));
         }

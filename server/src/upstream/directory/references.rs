@@ -1,0 +1,106 @@
+//! The references of a repository in the folder, without those that name no object: each of these would keep the whole
+//! repository from being mirrored, and stock Git serves the rest of it.
+//!
+//! Git shows a reference whose file holds no id with the null id, and one whose object is missing as it is. A reference is
+//! left out only where it is sure that its object is missing: all packs and alternates could be looked at, it was missing
+//! twice, and others were there. For tables that were found whole nothing is looked up again.
+
+use super::{Listing, of_open};
+use crate::upstream::{Advertised, UpstreamError, tips_of};
+use heliostat_core::{
+    ObjectId,
+    refs::{Head, RefTable},
+    repository::{HiddenRefs, References, Repository},
+};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// How many of those left out are kept for the log.
+const EXAMPLES_MAX: usize = 5;
+
+/// For each repository the digest of the references of which all objects were last seen to be there.
+#[derive(Default)]
+pub(super) struct FoundWhole(Mutex<HashMap<PathBuf, [u8; 32]>>);
+
+impl FoundWhole {
+    fn has(&self, repository: &Repository, table: &RefTable) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(repository.git_dir()) == Some(table.digest())
+    }
+
+    fn note(&self, repository: &Repository, table: &RefTable) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(repository.git_dir().to_owned(), *table.digest());
+    }
+
+    /// Forgets what is not in the folder any more.
+    pub(super) fn keep(&self, listing: &Listing) {
+        let here: HashSet<_> = listing.repositories.values().collect();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|directory, _| here.contains(directory));
+    }
+}
+
+/// Reads them now.
+pub(super) fn read(repository: &Repository, found_whole: &FoundWhole) -> Result<Advertised, UpstreamError> {
+    let mut references = listed(repository)?;
+    let mut absent = HashSet::new();
+    if !found_whole.has(repository, &references.table) {
+        match missing(repository, &references.table)? {
+            Some(missing) if missing.is_empty() => found_whole.note(repository, &references.table),
+            Some(before) => {
+                // A repack or a push at work may hide an object for a moment.
+                references = listed(repository)?;
+                absent = missing(repository, &references.table)?.unwrap_or_default();
+                absent.retain(|id| before.contains(id));
+            }
+            None => {}
+        }
+    }
+    Ok(advertised(references, &absent))
+}
+
+fn listed(repository: &Repository) -> Result<References, UpstreamError> {
+    let hidden = HiddenRefs::from_configuration(repository.configuration())
+        .map_err(|error| UpstreamError::Broken(error.to_string()))?;
+    repository.references(&hidden, None).map_err(of_open)
+}
+
+/// Ids that `table` names and that are no object here. `None`: that can't be told.
+fn missing(repository: &Repository, table: &RefTable) -> Result<Option<HashSet<ObjectId>>, UpstreamError> {
+    // After the references, so that it holds what they name.
+    let (objects, complaints) = repository.objects().map_err(of_open)?;
+    if !complaints.is_empty() || !repository.object_directories().complaints.is_empty() {
+        return Ok(None);
+    }
+    let mut some_are_here = false;
+    let is_missing = |id: &ObjectId| {
+        let is_here = objects.number(id).is_some();
+        some_are_here |= is_here;
+        !is_here
+    };
+    let missing: HashSet<_> = tips_of(table).filter(|id| !id.is_null()).filter(is_missing).collect();
+    // A place of a file system that is not mounted looks like a repository without any object.
+    Ok((missing.is_empty() || some_are_here).then_some(missing))
+}
+
+fn advertised(references: References, absent: &HashSet<ObjectId>) -> Advertised {
+    let References { table, complaints, .. } = references;
+    let fits = |id: &ObjectId| !id.is_null() && !absent.contains(id);
+    let mut left_out = complaints;
+    let head = match table.head() {
+        Head::Detached(id) if !fits(id) => Some(("HEAD".to_owned(), *id)),
+        _ => None,
+    };
+    let refs = table.iter().filter(|reference| !fits(&reference.id)).map(|r| (r.name.to_string(), r.id));
+    left_out.extend(head.into_iter().chain(refs).map(|(name, id)| match id.is_null() {
+        true => format!("{name}: no id"),
+        false => format!("{name}: object {id} is missing"),
+    }));
+    let skipped = left_out.len();
+    left_out.truncate(EXAMPLES_MAX);
+    let refs = if table.tips().chain(table.head_id()).all(|id| fits(&id)) { table } else { table.without(fits) };
+    Advertised { refs: Arc::new(refs), skipped, examples: left_out }
+}
