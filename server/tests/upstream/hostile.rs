@@ -143,7 +143,7 @@ fn references_without_end() {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {RESULT}\r\n\r\n");
         Say::Endless { first: head.into_bytes(), then: line(format!("{ID} refs/{}\n", "x".repeat(60_000))).repeat(16) }
     });
-    let upstream = GitUpstream::new(&peer.url(), None).unwrap();
+    let upstream = GitUpstream::new(&peer.url(), None, Duration::from_secs(10)).unwrap();
     let context = context();
     // Without a bound only the stop flag would end it.
     let (over, is_over) = std::sync::mpsc::channel::<()>();

@@ -9,6 +9,7 @@ use super::{Listing, of_open};
 use crate::upstream::{Advertised, UpstreamError, tips_of};
 use heliostat_core::{
     ObjectId,
+    objects::Database,
     refs::{Head, RefTable},
     repository::{HiddenRefs, References, Repository},
 };
@@ -20,20 +21,23 @@ use std::{
 
 /// How many of those left out are kept for the log.
 const EXAMPLES_MAX: usize = 5;
+/// How often references are read in one question while they move.
+const READINGS_MAX: usize = 4;
 
-/// For each repository the digest of the references of which all objects were last seen to be there.
+/// For each repository the references of which all objects were last seen to be there, with what their tags peel to.
 #[derive(Default)]
-pub(super) struct FoundWhole(Mutex<HashMap<PathBuf, [u8; 32]>>);
+pub(super) struct FoundWhole(Mutex<HashMap<PathBuf, Arc<RefTable>>>);
 
 impl FoundWhole {
-    fn has(&self, repository: &Repository, table: &RefTable) -> bool {
+    /// The same references as `table`, if they were found whole.
+    fn same_as(&self, repository: &Repository, table: &RefTable) -> Option<Arc<RefTable>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(repository.git_dir()) == Some(table.digest())
+        known.get(repository.git_dir()).filter(|known| known.digest() == table.digest()).cloned()
     }
 
-    fn note(&self, repository: &Repository, table: &RefTable) {
+    fn note(&self, repository: &Repository, table: &Arc<RefTable>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(repository.git_dir().to_owned(), *table.digest());
+        known.insert(repository.git_dir().to_owned(), table.clone());
     }
 
     /// Forgets what is not in the folder any more.
@@ -45,45 +49,69 @@ impl FoundWhole {
 
 /// Reads them now.
 pub(super) fn read(repository: &Repository, found_whole: &FoundWhole) -> Result<Advertised, UpstreamError> {
-    let mut references = listed(repository)?;
-    let mut absent = HashSet::new();
-    if !found_whole.has(repository, &references.table) {
-        match missing(repository, &references.table)? {
-            Some(missing) if missing.is_empty() => found_whole.note(repository, &references.table),
-            Some(before) => {
-                // A repack or a push at work may hide an object for a moment.
-                references = listed(repository)?;
-                absent = missing(repository, &references.table)?.unwrap_or_default();
-                absent.retain(|id| before.contains(id));
-            }
-            None => {}
+    let mut references = listed(repository, None)?;
+    if let Some(whole) = found_whole.same_as(repository, &references.table) {
+        return Ok(Advertised {
+            refs: whole,
+            skipped: references.complaints.len(),
+            examples: some(references.complaints),
+        });
+    }
+    let mut absent: Option<HashSet<ObjectId>> = None;
+    for _ in 1..READINGS_MAX {
+        let Some(seen) = Seen::of(repository, &references.table)? else { break };
+        // A repack or a push at work may hide an object for a moment: it has to be missing twice.
+        let missing_twice = absent.is_some();
+        absent = Some(match absent {
+            Some(before) => seen.missing.intersection(&before).copied().collect(),
+            None => seen.missing,
+        });
+        let again = listed(repository, Some(&seen.objects))?;
+        let is_still = again.table.digest() == references.table.digest();
+        references = again;
+        if is_still && (missing_twice || absent.as_ref().is_some_and(HashSet::is_empty)) {
+            break;
         }
     }
-    Ok(advertised(references, &absent))
+    let is_whole = absent.as_ref().is_some_and(HashSet::is_empty);
+    let advertised = advertised(references, &absent.unwrap_or_default());
+    if is_whole {
+        found_whole.note(repository, &advertised.refs);
+    }
+    Ok(advertised)
 }
 
-fn listed(repository: &Repository) -> Result<References, UpstreamError> {
+/// With `objects` tags are peeled.
+fn listed(repository: &Repository, objects: Option<&Database>) -> Result<References, UpstreamError> {
     let hidden = HiddenRefs::from_configuration(repository.configuration())
         .map_err(|error| UpstreamError::Broken(error.to_string()))?;
-    repository.references(&hidden, None).map_err(of_open)
+    repository.references(&hidden, objects).map_err(of_open)
 }
 
-/// Ids that `table` names and that are no object here. `None`: that can't be told.
-fn missing(repository: &Repository, table: &RefTable) -> Result<Option<HashSet<ObjectId>>, UpstreamError> {
-    // After the references, so that it holds what they name.
-    let (objects, complaints) = repository.objects().map_err(of_open)?;
-    if !complaints.is_empty() || !repository.object_directories().complaints.is_empty() {
-        return Ok(None);
+/// The objects that are here, and ids of references that are none of them.
+struct Seen {
+    objects: Database,
+    missing: HashSet<ObjectId>,
+}
+
+impl Seen {
+    /// `None`: that can't be told.
+    fn of(repository: &Repository, table: &RefTable) -> Result<Option<Self>, UpstreamError> {
+        // After the references, so that it holds what they name.
+        let (objects, complaints) = repository.objects().map_err(of_open)?;
+        if !complaints.is_empty() || !repository.object_directories().complaints.is_empty() {
+            return Ok(None);
+        }
+        let mut some_are_here = false;
+        let is_missing = |id: &ObjectId| {
+            let is_here = objects.number(id).is_some();
+            some_are_here |= is_here;
+            !is_here
+        };
+        let missing: HashSet<_> = tips_of(table).filter(|id| !id.is_null()).filter(is_missing).collect();
+        // A place of a file system that is not mounted looks like a repository without any object.
+        Ok((missing.is_empty() || some_are_here).then_some(Self { objects, missing }))
     }
-    let mut some_are_here = false;
-    let is_missing = |id: &ObjectId| {
-        let is_here = objects.number(id).is_some();
-        some_are_here |= is_here;
-        !is_here
-    };
-    let missing: HashSet<_> = tips_of(table).filter(|id| !id.is_null()).filter(is_missing).collect();
-    // A place of a file system that is not mounted looks like a repository without any object.
-    Ok((missing.is_empty() || some_are_here).then_some(missing))
 }
 
 fn advertised(references: References, absent: &HashSet<ObjectId>) -> Advertised {
@@ -100,7 +128,11 @@ fn advertised(references: References, absent: &HashSet<ObjectId>) -> Advertised 
         false => format!("{name}: object {id} is missing"),
     }));
     let skipped = left_out.len();
-    left_out.truncate(EXAMPLES_MAX);
     let refs = if table.tips().chain(table.head_id()).all(|id| fits(&id)) { table } else { table.without(fits) };
-    Advertised { refs: Arc::new(refs), skipped, examples: left_out }
+    Advertised { refs: Arc::new(refs), skipped, examples: some(left_out) }
+}
+
+fn some(mut left_out: Vec<String>) -> Vec<String> {
+    left_out.truncate(EXAMPLES_MAX);
+    left_out
 }
