@@ -68,6 +68,7 @@ pub fn webhook_body(data: &[u8]) {
         ca: None,
         client: None,
         proxies: Default::default(),
+        credentials: None,
     };
     if let Ok(names) = body::names(data) {
         for path in names.paths(&upstream) {

@@ -3,6 +3,7 @@
 //! The binary is a thin `main` around this library, so that tests and fuzzers reach the parsers.
 
 pub mod admin;
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod holder;
@@ -10,6 +11,7 @@ pub mod http;
 pub mod logging;
 pub mod lost_pages;
 pub mod metrics;
+pub mod secret;
 pub mod serve;
 pub mod shard;
 pub mod sync;

@@ -4,9 +4,11 @@
 mod change;
 mod name;
 mod packed;
+mod shown;
 mod table;
 
 pub use change::Change;
 pub use name::{RefName, RefNameError};
 pub use packed::{PackedRefs, Peeled, UnexpectedLine};
+pub use shown::Shown;
 pub use table::{Head, Ref, RefTable, RefView};

@@ -13,7 +13,7 @@
 //! - A grant lives [`Policy::ttl`] from the moment its question was asked, so that a revocation holds no later than that
 //!   after it was made. A refusal lives [`Policy::negative_ttl`]. Silence is not an answer and takes nothing back: who has
 //!   been granted before may still be let in for [`Policy::stale_if_error`], and who came without credentials (the
-//!   repository is public) without such a bound.
+//!   repository is public) without such a bound; who came without where they were wanted is still asked for them.
 //! - Credentials that fail and paths that are unknown are paid for by their source, in advance, so that many at once are
 //!   no way round; what turns out well is given back. Who has been granted before is no guesser and pays nothing.
 //! - Everything is bounded. Nothing here is a secret: keys are hashes.
@@ -51,8 +51,8 @@ pub enum Refusal {
     Forbidden,
     /// There is no such repository for this caller (404).
     Missing,
-    /// The upstream says that it is gone for good (410).
-    Gone,
+    /// The upstream says that it is gone for good (410) or withheld (451).
+    Gone(u16),
 }
 
 /// How one question ended.
@@ -66,6 +66,8 @@ pub enum Verdict {
     Outage(Arc<Fault>),
     /// The upstream answered something that decides nothing, or the question failed here.
     Undecided(Arc<Fault>),
+    /// Whoever answers is no Git host, or sends elsewhere.
+    Useless(Arc<Fault>),
 }
 
 /// What a caller hears.
@@ -82,6 +84,8 @@ pub enum Outcome {
     Refused(Refusal),
     /// Nobody can tell now.
     Unavailable(Arc<Fault>),
+    /// Nobody can tell, nor will in a moment.
+    Useless(Arc<Fault>),
     /// This source, or all together, have asked too much: come again after this.
     TooMany(Duration),
 }
@@ -151,13 +155,14 @@ struct Grant {
 struct Refused {
     repository: Arc<str>,
     until: Duration,
+    anonymous: bool,
     refusal: Refusal,
 }
 
 #[derive(Debug)]
 struct Failed {
     until: Duration,
-    fault: Arc<Fault>,
+    outcome: Outcome,
 }
 
 /// A question that is asked or will be.
@@ -231,12 +236,11 @@ impl Rights {
             return;
         }
         if let Some(failed) = self.failures.get(&key).filter(|failed| now < failed.until) {
-            let fault = failed.fault.clone();
-            let outcome = self.without_answer(now, &key, fault);
+            let outcome = self.without_answer(now, &key, failed.outcome.clone());
             return self.tell(vec![ticket], outcome);
         }
         if self.breaker.is_open(now) {
-            let outcome = self.without_answer(now, &key, self.outage());
+            let outcome = self.without_answer(now, &key, Outcome::Unavailable(self.outage()));
             return self.tell(vec![ticket], outcome);
         }
         if self.flights.len() >= RIGHTS_QUESTIONS_MAX {
@@ -250,6 +254,12 @@ impl Rights {
             }
             Err(again) => self.tell(vec![ticket], Outcome::TooMany(again)),
         }
+    }
+
+    /// Whether a question with this key is asked or will be.
+    #[must_use]
+    pub fn is_asking(&self, key: &Key) -> bool {
+        self.flights.contains_key(key)
     }
 
     /// A question ended. `random` is uniform.
@@ -267,7 +277,7 @@ impl Rights {
                 self.breaker.outage(now, key.number(), random);
             }
             Verdict::Undecided(_) => self.breaker.undecided(now),
-            Verdict::Granted | Verdict::Refused(_) => self.breaker.answered(),
+            Verdict::Granted | Verdict::Refused(_) | Verdict::Useless(_) => self.breaker.answered(),
         }
         if flight.void {
             // They wait for an answer to a question that is still to be asked.
@@ -385,26 +395,41 @@ impl Rights {
                 let until = now + self.policy.negative_ttl;
                 self.grants.remove(&key);
                 self.failures.remove(&key);
-                self.refusals.insert(key, Refused { repository, until, refusal: refusal.clone() });
+                let anonymous = asked.anonymous;
+                self.refusals.insert(key, Refused { repository, until, anonymous, refusal: refusal.clone() });
                 // Where there is nothing to see, the credential was not at fault.
-                let is_about_the_path = matches!(refusal, Refusal::Missing | Refusal::Gone);
+                let is_about_the_path = matches!(refusal, Refusal::Missing | Refusal::Gone(_));
                 self.give_back(source, *paid_failing && is_about_the_path, false);
                 Outcome::Refused(refusal)
             }
             Verdict::Outage(fault) | Verdict::Undecided(fault) => {
                 self.give_back(source, *paid_failing, *paid_unknown);
-                self.failures.insert(key, Failed { until: now + self.policy.pause, fault: fault.clone() });
-                self.without_answer(now, &key, fault)
+                self.fail(now, key, Outcome::Unavailable(fault))
+            }
+            // A path that leads nowhere is paid for, whatever stands there.
+            Verdict::Useless(fault) => {
+                self.give_back(source, *paid_failing, false);
+                self.fail(now, key, Outcome::Useless(fault))
             }
         }
     }
 
-    /// What a caller hears while the upstream does not answer.
-    fn without_answer(&self, now: Duration, key: &Key, fault: Arc<Fault>) -> Outcome {
+    /// A question was in vain: it is not asked again at once.
+    fn fail(&mut self, now: Duration, key: Key, outcome: Outcome) -> Outcome {
+        self.failures.insert(key, Failed { until: now + self.policy.pause, outcome: outcome.clone() });
+        self.without_answer(now, &key, outcome)
+    }
+
+    /// What a caller hears while the upstream does not answer; `otherwise` if nothing was said before.
+    fn without_answer(&self, now: Duration, key: &Key, otherwise: Outcome) -> Outcome {
         let lives = |grant: &&Grant| grant.anonymous || now < grant.until + self.policy.stale_if_error;
-        match self.grants.get(key).filter(lives) {
-            Some(grant) => Outcome::Granted { until: grant.until, stale: true },
-            None => Outcome::Unavailable(fault),
+        // Git brings credentials only when it is asked for them: who has brought none is asked as ever. It is only to who has
+        // that this would mean that they are wrong.
+        let asks = |refused: &&Refused| refused.anonymous && matches!(refused.refusal, Refusal::NeedCredentials(_));
+        match (self.grants.get(key).filter(lives), self.refusals.get(key).filter(asks)) {
+            (Some(grant), _) => Outcome::Granted { until: grant.until, stale: true },
+            (None, Some(refused)) => Outcome::Refused(refused.refusal.clone()),
+            (None, None) => otherwise,
         }
     }
 
@@ -416,7 +441,7 @@ impl Rights {
     fn give_up(&mut self, now: Duration, key: Key, fault: Arc<Fault>) {
         let Some(flight) = self.flights.remove(&key) else { return };
         self.give_back(flight.asked.source, flight.paid_failing, flight.paid_unknown);
-        let outcome = self.without_answer(now, &key, fault);
+        let outcome = self.without_answer(now, &key, Outcome::Unavailable(fault));
         self.land(flight, outcome);
     }
 

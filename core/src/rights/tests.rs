@@ -98,8 +98,9 @@ impl Run {
             Some(Outcome::Refused(Refusal::NeedCredentials(_))) => "401".into(),
             Some(Outcome::Refused(Refusal::Forbidden)) => "403".into(),
             Some(Outcome::Refused(Refusal::Missing)) => "404".into(),
-            Some(Outcome::Refused(Refusal::Gone)) => "410".into(),
+            Some(Outcome::Refused(Refusal::Gone(status))) => status.to_string(),
             Some(Outcome::Unavailable(_)) => "503".into(),
+            Some(Outcome::Useless(_)) => "502".into(),
             Some(Outcome::TooMany(again)) => {
                 assert!(*again > Duration::ZERO, "come again at once is no answer");
                 "429".into()
@@ -167,7 +168,7 @@ fn silence_is_no_answer_and_takes_nothing_back() {
     assert_eq!(run.settle(alice.clone(), outage()), "stale");
     assert_eq!(run.settle(stranger.clone(), outage()), "503");
     run.pass(SECOND);
-    assert_eq!(run.settle(stranger.clone(), Verdict::Granted), "granted", "the outage was not remembered as an answer");
+    assert_eq!(run.settle(asked(3, "a"), Verdict::Granted), "granted", "the outage was not remembered as an answer");
     run.pass(STALE - SECOND - Duration::from_millis(1));
     assert_eq!(run.settle(alice.clone(), outage()), "stale");
     run.pass(SECOND);
@@ -177,7 +178,30 @@ fn silence_is_no_answer_and_takes_nothing_back() {
     run.pass(SECOND);
     assert_eq!(run.settle(nobody.clone(), Verdict::Refused(challenge())), "401");
     run.pass(NEGATIVE_TTL);
-    assert_eq!(run.settle(nobody, outage()), "503", "and then it is not");
+    assert_eq!(run.settle(nobody.clone(), outage()), "401", "and then it is not; Git brings nothing unasked");
+    run.pass(SECOND);
+    assert_eq!(run.settle(nobody.clone(), Verdict::Refused(Refusal::Missing)), "404");
+    run.pass(NEGATIVE_TTL);
+    assert_eq!(run.settle(nobody, outage()), "503");
+    run.pass(SECOND);
+    assert_eq!(run.settle(stranger.clone(), Verdict::Refused(challenge())), "401");
+    run.pass(NEGATIVE_TTL);
+    assert_eq!(run.settle(stranger, outage()), "503", "never 401 to who has brought something");
+}
+
+/// A page that says that the host is being mended is no answer, but it is no silence either.
+#[test]
+fn who_is_no_git_host_decides_nothing() {
+    let mut run = Run::new(policy());
+    let useless = || Verdict::Useless(Arc::new(Fault::upstream("no Git host", "a page")));
+    let nobody = asked(0, "a");
+    assert_eq!(run.settle(nobody.clone(), Verdict::Granted), "granted");
+    run.pass(TTL);
+    assert_eq!(run.settle(nobody, useless()), "stale");
+    for who in 1..20 {
+        assert_eq!(run.settle(asked(who, "a"), useless()), "502");
+    }
+    assert_eq!(run.settle(asked(20, "a"), Verdict::Granted), "granted", "it was not left alone");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     limits::{GENERATION_GRACE, GENERATIONS_KEPT},
     objects::Database,
-    refs::RefTable,
+    refs::{RefTable, Shown},
 };
 use arc_swap::ArcSwapOption;
 use std::{
@@ -141,6 +141,22 @@ impl MirroredRepository {
     /// snapshot, an older generation is served; without one the repository has to be mirrored again.
     pub fn damage(&self) -> Option<Arc<String>> {
         self.damage.load_full()
+    }
+
+    /// Takes what `shown` hides out of what was loaded, earlier generations too, as if it had never been mirrored. For the start,
+    /// before anything is served: a rule may have changed since it was written.
+    pub fn show_only(&self, shown: &Shown) {
+        let mut writer = self.lock_writer();
+        let Some(current) = self.snapshot() else { return };
+        for table in writer.retired.iter_mut().filter_map(|retired| retired.table.as_mut()) {
+            if let Some(rest) = shown.only(table) {
+                *table = Arc::new(rest);
+            }
+        }
+        let refs = shown.only(&current.refs).map_or_else(|| current.refs.clone(), Arc::new);
+        let recent = writer.recent_tables(&refs);
+        let (generation, objects) = (current.generation, current.objects.clone());
+        self.current.store(Some(Arc::new(Snapshot { generation, refs, recent, objects })));
     }
 
     /// Whether it has ever been published: also if what was published is damaged now.

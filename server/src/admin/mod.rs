@@ -11,16 +11,20 @@ mod metrics;
 mod page;
 mod purge;
 mod repositories;
+mod rights;
 pub mod status;
 pub mod sync;
 mod token;
 pub mod webhook;
 
-use crate::http::{
-    exchange::Exchange,
-    head::Method,
-    response::Response,
-    target::{Route, admin_route},
+use crate::{
+    http::{
+        exchange::Exchange,
+        head::Method,
+        response::Response,
+        target::{Route, admin_route},
+    },
+    secret::Secret,
 };
 use std::io;
 
@@ -67,6 +71,14 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> io::Result<()> {
             }
             Response::method_not_allowed("POST")
         }
+        (Route::ForgetRights(path), None) => {
+            exchange.record.operation = "forget-rights";
+            exchange.record.repository = path.as_ref().map(ToString::to_string);
+            if exchange.head.method == Method::Post {
+                return Box::pin(rights::forget(exchange, path)).await;
+            }
+            Response::method_not_allowed("POST")
+        }
         (route @ (Route::Node | Route::Repositories | Route::Repository(_) | Route::Syncs), None) => {
             exchange.record.operation = "admin";
             if reading {
@@ -89,7 +101,7 @@ fn busy() -> Response {
 
 fn refusal(exchange: &Exchange<'_>) -> Option<Response> {
     match &exchange.shard.node.config.admin.token {
-        Some(expected) if token::matches(expected, exchange.head.authorization.as_deref()) => None,
+        Some(expected) if token::matches(expected, exchange.head.authorization.as_ref().map(Secret::expose)) => None,
         Some(_) => Some(Response::text(401, "the admin token is needed").with("WWW-Authenticate", "Bearer")),
         None => cross_site::refusal(&exchange.head).map(|words| Response::text(403, words)),
     }

@@ -7,12 +7,13 @@
 use super::{complain, settings::Settings, usage};
 use crate::{
     admin::desk::Desk,
+    auth::Rights,
     config::{Config, Overrides},
     holder::{Holder, Kind},
     http::admission::Admission,
     logging::{self, Format, Logging},
     serve::{
-        node::{Mirrors, Node},
+        node::{Mirrors, Node, Staff},
         workers::{Tools, Workers},
     },
     shard::{
@@ -225,7 +226,10 @@ impl Server {
         let desk = Desk::start().map_err(|error| format!("starting threads: {error}"))?;
         let tls = config.http.tls.clone().map(Serving::open).transpose()?;
         crate::tls::watch(tls.clone().into_iter().map(|tls| tls as Arc<dyn Renewable>).collect())?;
-        let node = Arc::new(Node::new(config.clone(), holder, admission, workers, desk, policy, shards).with_tls(tls));
+        // Their threads end with the process: what they do can be given up at any instant.
+        let (rights, _) = Rights::start(&config)?;
+        let staff = Staff { workers, desk, rights };
+        let node = Arc::new(Node::new(config.clone(), holder, admission, staff, policy, shards).with_tls(tls));
         load(node.clone(), data, sender.clone())?;
 
         let mut stops = Vec::new();
@@ -351,6 +355,7 @@ impl Server {
                 Err(_) => drop(self.watch.look()),
             }
         }
+        self.node.rights.stop();
         if let Some(threads) = self.syncs.take() {
             threads.stop(SYNC_END_TIME);
         }
@@ -384,6 +389,9 @@ fn load(node: Arc<Node>, data: DataDirectory, events: flume::Sender<Event>) -> R
 fn mirrors(config: &Arc<Config>, data: DataDirectory) -> Result<(Mirrors, Threads), String> {
     let store = Store::load(data, config.store.retention())
         .map_err(|error| format!("the data directory {}: {error}", config.node.data.display()))?;
+    for repository in store.all().iter() {
+        repository.show_only(&config.shown(repository.path()));
+    }
     let store = Arc::new(store);
     let (syncs, threads) = Syncs::start(config.clone(), store.clone())?;
     Ok((Mirrors { store, syncs }, threads))

@@ -21,8 +21,8 @@ use crate::{
     tls,
     upstream::transport::{Egress, Proxies},
 };
-use heliostat_core::{RepositoryPath, sync::Mode};
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use heliostat_core::{RepositoryPath, refs::Shown, sync::Mode};
+use std::{borrow::Cow, collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// Everything a `serve` needs to know.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// `[[mirror]]`, in order; the first that matches a path rules it.
     pub mirrors: Vec<Mirror>,
+    /// `[auth]`, and `hook` in `[upstream]`.
+    pub auth: Auth,
     /// `[sync]`.
     pub sync: Sync,
     /// `[store]`.
@@ -110,6 +112,8 @@ pub enum Upstream {
         client: Option<tls::Files>,
         /// What to go through.
         proxies: Arc<Proxies>,
+        /// The file with the mirror's own credential.
+        credentials: Option<PathBuf>,
     },
     /// A folder of bare repositories.
     Directory(PathBuf),
@@ -128,6 +132,21 @@ pub struct Mirror {
     pub park: Duration,
     /// How long a reference advertisement waits for the upstream and the sync, default 20 s.
     pub wait: Duration,
+    /// Which references are mirrored and shown.
+    pub refs: Shown,
+}
+
+/// `[auth]`, and `hook` in `[upstream]`: who may read, and how long that is believed.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    /// How long a grant is remembered, default 60 s.
+    pub ttl: Duration,
+    /// How long a refusal is, default 5 s.
+    pub negative_ttl: Duration,
+    /// How long after that a grant still holds while the upstream does not answer, default: not at all.
+    pub stale_if_error: Duration,
+    /// The address of the service that says who may; the upstream itself if `None`.
+    pub hook: Option<String>,
 }
 
 /// `[sync]`.
@@ -272,20 +291,39 @@ impl Config {
         self.mirrors.iter().map(|rule| rule.wait).max().unwrap_or_default()
     }
 
+    /// Which references of the repository at `path` are mirrored and shown.
+    pub fn shown(&self, path: &str) -> Cow<'_, Shown> {
+        self.rule(path).map_or_else(|| Cow::Owned(Shown::default()), |rule| Cow::Borrowed(&rule.refs))
+    }
+
     /// What is allowed and deserves a word in the log.
     pub fn warnings(&self) -> Vec<String> {
         let open = matches!(self.upstream, Upstream::Git { .. })
             && self.mirrors.iter().any(|m| m.include.iter().any(Pattern::is_everything));
-        let everything = open.then_some(
-            "pattern `*` mirrors whatever repository of the upstream anybody asks for, unless it is excluded; name the ones \
-             you want",
-        );
-        let anybody = (self.http.proxy_protocol && self.http.trusted_proxies.is_empty()).then_some(
+        let open = open.then(|| {
+            "pattern `*` mirrors whatever repository of the upstream anybody asks for who may read it, unless it is excluded; \
+             name the ones you want"
+                .to_owned()
+        });
+        let in_the_clear = |url: &str| {
+            let host = url.strip_prefix("http://").map(|rest| rest.split(['/', ':']).next().unwrap_or_default());
+            host.is_some_and(|host| host != "localhost" && !host.starts_with("127.") && !host.starts_with('['))
+        };
+        let upstream = match &self.upstream {
+            Upstream::Git { url, .. } if in_the_clear(url) => Some("the upstream"),
+            _ => None,
+        };
+        let hook = self.auth.hook.as_deref().is_some_and(in_the_clear).then_some("the hook");
+        let clear = upstream.into_iter().chain(hook).map(|whose| {
+            format!("{whose} is asked over plain http: the passwords and tokens of callers travel in the clear")
+        });
+        let anybody = (self.http.proxy_protocol && self.http.trusted_proxies.is_empty()).then(|| {
             "with `proxy_protocol` and without `trusted_proxies`, whoever can connect may say that it is anybody: let only \
-             the load balancers connect, or name them",
-        );
-        let ours = everything.into_iter().chain(anybody).map(str::to_owned);
-        self.doubts.iter().map(ToString::to_string).chain(ours).collect()
+             the load balancers connect, or name them"
+                .to_owned()
+        });
+        let doubts = self.doubts.iter().map(ToString::to_string);
+        doubts.chain(open).chain(clear).chain(anybody).collect()
     }
 }
 

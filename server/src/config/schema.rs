@@ -29,17 +29,17 @@ const SECTIONS: &[Section] = &[
     Section { name: "admin", built: &["listen", "token"], not_built: &[] },
     Section {
         name: "upstream",
-        built: &["kind", "url", "ca", "client_certificate", "client_key", "proxy"],
-        not_built: &["ssh_url", "credentials", "known_hosts", "hook"],
+        built: &["kind", "url", "ca", "client_certificate", "client_key", "credentials", "hook", "proxy"],
+        not_built: &["ssh_url", "known_hosts"],
     },
     Section {
         name: "mirror",
-        built: &["include", "exclude", "freshness", "lease", "wait", "park"],
-        not_built: &["refs", "on_demand"],
+        built: &["include", "exclude", "refs", "freshness", "lease", "wait", "park"],
+        not_built: &["on_demand"],
     },
     Section { name: "sync", built: &["interval", "concurrency"], not_built: &[] },
     Section { name: "vet", built: &[], not_built: &["interval", "scrub_bytes_per_second"] },
-    Section { name: "auth", built: &[], not_built: &["ttl", "negative_ttl", "stale_if_error"] },
+    Section { name: "auth", built: &["ttl", "negative_ttl", "stale_if_error"], not_built: &[] },
     Section { name: "store", built: &["generations_kept", "grace", "bytes"], not_built: &[] },
     Section { name: "cache", built: &[], not_built: &["bytes", "directory"] },
     Section { name: "limits", built: &["connections", "connections_per_address"], not_built: &[] },
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(section("http"), Known::Built);
         assert_eq!(section("farm"), Known::NotBuilt);
         assert_eq!(section("htttp"), Known::Unknown);
-        assert_eq!(key("upstream", "hook"), Known::NotBuilt);
+        assert_eq!(key("upstream", "ssh_url"), Known::NotBuilt);
         assert_eq!(nearest_section("htttp"), Some("http"));
         assert_eq!(nearest_key("sync", "intervall"), Some("interval"));
         assert_eq!(nearest_key("sync", "completely_else"), None);

@@ -1,18 +1,20 @@
 //! From what was written to what holds: defaults, overrides, and the checks that look at several settings at once.
 
 use super::{
-    Admin, Beside, Config, Http, Limits, Mirror, Mistake, Node, Origin, Overrides, Pattern, Store, Sync, Upstream,
-    Webhook,
+    Admin, Auth, Beside, Config, Http, Limits, Mirror, Mistake, Node, Origin, Overrides, Pattern, Store, Sync,
+    Upstream, Webhook,
     file::{File, Raw, Section, Setting},
     parse_duration, parse_size, together,
 };
 use crate::{
+    auth::{check_hook_url, own::OwnCredential},
     http::client::Trusted,
     tls::{Files, Identity, Part},
     upstream::transport::{Proxies, Proxy, trust},
 };
 use heliostat_core::{
     limits::{GENERATION_GRACE, GENERATIONS_KEPT, GENERATIONS_KEPT_MAX, HTTP_CONNECTIONS, HTTP_CONNECTIONS_MAX},
+    refs::Shown,
     sync::Mode,
 };
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -36,6 +38,13 @@ const CORES_MAX: usize = 1_024;
 const TOKEN_BYTES_MIN: usize = 16;
 /// A store with less has room for no repository worth mirroring.
 const STORE_BYTES_MIN: u64 = 1 << 20;
+const TTL_DEFAULT: Duration = Duration::from_secs(60);
+/// Longer, and a right that is taken away is no longer taken away in any useful time.
+const TTL_MAX: Duration = Duration::from_secs(86_400);
+const NEGATIVE_TTL_DEFAULT: Duration = Duration::from_secs(5);
+/// Longer, and a right that is given is not given.
+const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(3_600);
+const STALE_IF_ERROR_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// What holds, with and without an upstream.
 pub(super) struct Settled {
@@ -92,6 +101,15 @@ impl Taker<'_> {
                 Vec::new()
             }
         }
+    }
+
+    fn refs(&mut self) -> Shown {
+        let patterns = self.texts("refs");
+        Shown::new(patterns.iter().map(|(_, text)| text.as_str())).unwrap_or_else(|why| {
+            let origin = patterns.first().map_or(Origin::Nowhere, |(origin, _)| *origin);
+            self.wrong(origin, why);
+            Shown::default()
+        })
     }
 
     fn duration(&mut self, key: &str, default: Duration, range: std::ops::RangeInclusive<Duration>) -> Duration {
@@ -222,7 +240,7 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
     let mut section = |name: &str| file.sections.remove(name).unwrap_or_default();
     let (node, http, admin, upstream, sync, store) =
         (section("node"), section("http"), section("admin"), section("upstream"), section("sync"), section("store"));
-    let limits = section("limits");
+    let (limits, auth) = (section("limits"), section("auth"));
     let webhook = section("webhook");
 
     let data_is_said = flags.data.is_some() || node.contains_key("data");
@@ -231,8 +249,10 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
     let mut doubts = Vec::new();
     let http = settle_http(Taker { section: http, mistakes }, flags, &mut doubts);
     let admin = settle_admin(Taker { section: admin, mistakes }, flags, http.listen);
-    let (upstream_origin, upstream) =
-        settle_upstream(Taker { section: upstream, mistakes }, flags, &mut doubts).unzip();
+    let mut upstream = Taker { section: upstream, mistakes };
+    let hook = settle_hook(&mut upstream);
+    let (upstream_origin, upstream) = settle_upstream(upstream, flags, &mut doubts).unzip();
+    let auth = settle_auth(Taker { section: auth, mistakes }, hook);
 
     let mut sync = Taker { section: sync, mistakes };
     let sync = Sync {
@@ -266,8 +286,19 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
         upstream: upstream.clone(),
         config: Err(Vec::new()),
     };
-    let config =
-        upstream.map(|upstream| Config { node, http, admin, upstream, mirrors, sync, store, limits, webhook, doubts });
+    let config = upstream.map(|upstream| Config {
+        node,
+        http,
+        admin,
+        upstream,
+        mirrors,
+        auth,
+        sync,
+        store,
+        limits,
+        webhook,
+        doubts,
+    });
     if let (Some(origin), Some(config)) = (upstream_origin, &config) {
         mistakes.extend(together::upstream_is_apart(config).map(|text| Mistake::new(origin, text)));
     }
@@ -338,6 +369,24 @@ fn settle_webhook(mut webhook: Taker<'_>) -> Webhook {
     Webhook { secret: secret.map(|(_, secret)| secret) }
 }
 
+fn settle_hook(upstream: &mut Taker<'_>) -> Option<String> {
+    let (origin, hook) = upstream.text("hook")?;
+    if let Err(why) = check_hook_url(&hook) {
+        upstream.wrong(origin, format!("`hook`: {why}"));
+    }
+    Some(hook)
+}
+
+fn settle_auth(mut auth: Taker<'_>, hook: Option<String>) -> Auth {
+    const SECOND: Duration = Duration::from_secs(1);
+    Auth {
+        ttl: auth.duration("ttl", TTL_DEFAULT, SECOND..=TTL_MAX),
+        negative_ttl: auth.duration("negative_ttl", NEGATIVE_TTL_DEFAULT, Duration::ZERO..=NEGATIVE_TTL_MAX),
+        stale_if_error: auth.duration("stale_if_error", Duration::ZERO, Duration::ZERO..=STALE_IF_ERROR_MAX),
+        hook,
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Git,
@@ -388,6 +437,16 @@ fn settle_upstream(mut section: Taker<'_>, flags: &Overrides, doubts: &mut Vec<M
             section.wrong(origin, format!("`{key}` has no use with an upstream of kind directory"));
         }
     }
+    let credentials = section.text("credentials").map(|(origin, file)| (origin, PathBuf::from(file)));
+    if let Some((origin, file)) = &credentials {
+        match OwnCredential::read(file) {
+            _ if read_as == Some(Kind::Directory) => {
+                section.wrong(*origin, "`credentials` has no use with an upstream of kind directory");
+            }
+            Err(why) => section.wrong(*origin, format!("`credentials`: {why}")),
+            Ok(_) => {}
+        }
+    }
     let (origin, url) = url?;
     let is_guessed = kind.is_none();
     let upstream = match read_as? {
@@ -401,6 +460,7 @@ fn settle_upstream(mut section: Taker<'_>, flags: &Overrides, doubts: &mut Vec<M
                 ca: ca.map(|(_, ca)| ca),
                 client,
                 proxies: proxies.into(),
+                credentials: credentials.map(|(_, file)| file),
             }
         }
         Kind::Directory => {
@@ -474,7 +534,8 @@ fn settle_mirrors(
         let given = flags.mirrors.iter().map(|text| (Origin::Flag("--mirror"), text.clone())).collect();
         let include = patterns(given, mistakes);
         // Flags override the file: its rules are still read, so that their mistakes show, but do not count.
-        rules.push(Mirror { include, exclude: Vec::new(), freshness, wait: WAIT_DEFAULT, park: PARK_DEFAULT });
+        let refs = Shown::default();
+        rules.push(Mirror { include, exclude: Vec::new(), freshness, wait: WAIT_DEFAULT, park: PARK_DEFAULT, refs });
     }
     let flags_rule = !rules.is_empty();
     for (origin, section) in sections {
@@ -483,11 +544,12 @@ fn settle_mirrors(
         let freshness = settle_freshness(&mut section, flag);
         let wait = section.duration("wait", WAIT_DEFAULT, Duration::ZERO..=WAIT_MAX);
         let park = section.duration("park", PARK_DEFAULT, Duration::ZERO..=WAIT_MAX);
+        let refs = section.refs();
         if include.is_empty() {
             section.wrong(origin, "a [[mirror]] needs `include`, a list of patterns");
         }
         let (include, exclude) = (patterns(include, mistakes), patterns(exclude, mistakes));
-        let rule = Mirror { include, exclude, freshness, wait, park };
+        let rule = Mirror { include, exclude, freshness, wait, park, refs };
         if !flags_rule {
             rules.push(rule);
         }
@@ -505,6 +567,7 @@ fn settle_mirrors(
                 freshness,
                 wait: WAIT_DEFAULT,
                 park: PARK_DEFAULT,
+                refs: Shown::default(),
             }),
             None => {}
         }

@@ -25,6 +25,7 @@ token = "0123456789abcdef"
 [upstream]
 kind = "git"
 url = "https://git.example.com/scm/"
+hook = "https://judge.example.com/authenticate"
 
 [[mirror]]
 include = ["team/*", "tools/build"]
@@ -36,6 +37,12 @@ park = "2s"
 
 [[mirror]]
 include = ["public/*"]
+refs = ["refs/heads/*", "!refs/heads/wip"]
+
+[auth]
+ttl = "30s"
+negative_ttl = "1s"
+stale_if_error = "1h"
 
 [sync]
 interval = "1min"
@@ -61,7 +68,13 @@ fn a_whole_file() {
     assert_eq!(config.http.listen.port(), 80);
     assert_eq!(
         config.upstream,
-        Upstream::Git { url: "https://git.example.com/scm".into(), ca: None, client: None, proxies: Arc::default() }
+        Upstream::Git {
+            url: "https://git.example.com/scm".into(),
+            ca: None,
+            client: None,
+            proxies: Arc::default(),
+            credentials: None
+        }
     );
     assert_eq!(config.rule("team/app.git").unwrap().wait, Duration::from_secs(5));
     assert_eq!(config.rule("team/app.git").unwrap().park, Duration::from_secs(2));
@@ -76,6 +89,11 @@ fn a_whole_file() {
     assert!(config.http.proxy_protocol && config.http.trusted_proxies.contains([10, 1, 2, 3].into()));
     assert_eq!((config.limits.connections, config.limits.connections_per_address), (500, Some(100)));
     assert_eq!(config.warnings(), Vec::<String>::new());
+    let seconds = [config.auth.ttl, config.auth.negative_ttl, config.auth.stale_if_error].map(|time| time.as_secs());
+    assert_eq!((seconds, config.auth.hook.as_deref()), ([30, 1, 3600], Some("https://judge.example.com/authenticate")));
+    let shows = |path: &str, name: &str| config.shown(path).shows(name.into());
+    assert!(shows("public/x.git", "refs/heads/a") && !shows("public/x.git", "refs/heads/wip/a"));
+    assert!(shows("team/app.git", "refs/pull/1/head") && !shows("team/app.git", "refs/meta/config"));
     assert_eq!(config.webhook.secret.as_deref(), Some("fedcba9876543210"));
     let shown = format!("{config:?}");
     assert!(!shown.contains("0123456789abcdef") && !shown.contains("fedcba98"), "secrets must not show in Debug");
@@ -161,7 +179,9 @@ fn kind_is_told_from_the_upstream() {
         Config::load("", &flags).map(|c| c.upstream)
     };
     assert_eq!(with("./repos"), Ok(Upstream::Directory("./repos".into())));
-    let git = |url: &str| Ok(Upstream::Git { url: url.into(), ca: None, client: None, proxies: Arc::default() });
+    let git = |url: &str| {
+        Ok(Upstream::Git { url: url.into(), ca: None, client: None, proxies: Arc::default(), credentials: None })
+    };
     assert_eq!(with("http://localhost:3000/"), git("http://localhost:3000"));
     assert_eq!(with("HTTP://h/"), git("http://h"));
     assert!(with("ssh://git@host/x").is_err());
@@ -363,6 +383,22 @@ fn each_refusal_in_words() {
             "[upstream]\nurl = \"http://localhost:8080/\"",
             "line 2: the upstream is the address where this mirror listens",
         ),
+        ("[upstream]\nurl = \"/srv\"\n[auth]\nttl = \"0s\"", "line 4: `ttl` must lie between 1s and"),
+        ("[upstream]\nurl = \"/srv\"\n[auth]\nstale_if_error = \"8d\"", "line 4: `stale_if_error` must lie between"),
+        ("[upstream]\nurl = \"/srv\"\nhook = \"ftp://h\"", "line 3: `hook`: the hook's address does not begin with"),
+        (
+            "[upstream]\nurl = \"/srv\"\nhook = \"https://u:hunter2@h/\"",
+            "line 3: `hook`: the hook's address must not hold",
+        ),
+        (
+            "[upstream]\nurl = \"/srv\"\ncredentials = \"/nonexistent\"",
+            "line 3: `credentials` has no use with an upstream",
+        ),
+        ("[upstream]\nurl = \"https://h\"\ncredentials = \"/nonexistent\"", "line 3: `credentials`: /nonexistent: "),
+        (
+            "[upstream]\nurl = \"/srv\"\n[[mirror]]\ninclude = [\"x\"]\nrefs = [\"heads\"]",
+            "line 5: `heads`: a pattern on",
+        ),
         ("[upstream\nurl = \"/srv\"", "line 1: "),
     ] {
         let found = mistakes(text);
@@ -374,13 +410,13 @@ fn each_refusal_in_words() {
 #[test]
 fn an_open_mirror_is_warned_about() {
     let flags = |pattern: &str| Overrides {
-        upstream: Some("http://h".into()),
+        upstream: Some("https://h".into()),
         mirrors: vec![pattern.into()],
         ..Overrides::default()
     };
     assert_eq!(Config::load("", &flags("*")).unwrap().warnings().len(), 1);
     assert_eq!(Config::load("", &flags("team/*")).unwrap().warnings().len(), 0);
-    let but = "[upstream]\nurl = \"http://h\"\n[[mirror]]\ninclude = [\"*\"]\nexclude = [\"a\"]\n";
+    let but = "[upstream]\nurl = \"https://h\"\n[[mirror]]\ninclude = [\"*\"]\nexclude = [\"a\"]\n";
     assert_eq!(Config::load(but, &Overrides::default()).unwrap().warnings().len(), 1, "what is left is open");
 }
 

@@ -90,12 +90,16 @@ impl Admission {
     }
 
     fn bucket(&self, address: IpAddr) -> usize {
-        let key = match address.to_canonical() {
-            IpAddr::V4(address) => u64::from(address.to_bits()),
-            // A /64 is one customer; its holder has all the addresses in it.
-            IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or(0) | 1 << 63,
-        };
-        usize::try_from(self.key.hash_one(key) % BUCKETS as u64).unwrap_or(0)
+        usize::try_from(self.key.hash_one(neighbourhood(address)) % BUCKETS as u64).unwrap_or(0)
+    }
+}
+
+/// Addresses that are one client where clients are counted, as a number.
+pub fn neighbourhood(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        // A /64 is one customer; its holder has all the addresses in it.
+        IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or(0) | 1 << 63,
     }
 }
 

@@ -23,6 +23,7 @@ use std::{
     rc::Rc,
     time::Instant,
 };
+use zeroize::Zeroize as _;
 
 /// How long an answer that ends the connection may take to leave.
 const LAST_WORD_TIME: std::time::Duration = std::time::Duration::from_secs(5);
@@ -161,6 +162,8 @@ async fn next_head(wire: &Wire, input: &mut Vec<u8>) -> Result<Option<Head>, Hea
             return Err(HeadRefusal::Tls);
         }
         if let Some((head, len)) = http_head(input).map_err(HeadRefusal::Head)? {
+            // It may hold a credential, and these bytes are used again for others.
+            input[..len].zeroize();
             input.drain(..len);
             return Ok(Some(head));
         }

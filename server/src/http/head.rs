@@ -5,6 +5,7 @@
 //! line feeds, folded lines, NUL. Does not: look at the target's meaning (see [`super::target`]) or read a body.
 
 use super::signature::{SIGNATURES_MAX, Signature};
+use crate::secret::Secret;
 use heliostat_core::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};
 
 /// What a request wants done.
@@ -73,8 +74,8 @@ pub struct Head {
     pub forwarded_for: Option<String>,
     /// What proves that a webhook is its host's own. Never logged: one of them is a secret.
     pub signatures: Vec<(Signature, Vec<u8>)>,
-    /// `Authorization`. Never logged: `Debug` leaves it out.
-    pub authorization: Option<Vec<u8>>,
+    /// `Authorization`, as sent.
+    pub authorization: Option<Secret>,
 }
 
 /// Why a head is refused. The connection closes after the answer: where the next request begins is not known.
@@ -200,7 +201,7 @@ struct Lines {
     git_protocol: Option<String>,
     forwarded_for: Option<String>,
     signatures: Vec<(Signature, Vec<u8>)>,
-    authorization: Option<Vec<u8>>,
+    authorization: Option<Secret>,
 }
 
 impl Default for Lines {
@@ -264,7 +265,10 @@ impl Lines {
         } else if is("git-protocol") {
             self.git_protocol = Some(String::from_utf8_lossy(header.value).into_owned());
         } else if is("authorization") {
-            self.authorization = Some(header.value.to_vec());
+            if self.authorization.is_some() {
+                return Err(HeadError::Malformed("several Authorization"));
+            }
+            self.authorization = Some(Secret::new(header.value.to_vec()));
         } else if is("x-forwarded-for") {
             join(&mut self.forwarded_for, header.value);
         } else if is("origin") {
@@ -399,6 +403,7 @@ mod tests {
             "X: a\rTransfer-Encoding: chunked\r\n",
             "X: a\0b\r\n",
             "Host: other\r\n",
+            "Authorization: Basic YTph\r\nAuthorization: Basic YjpI\r\n",
         ] {
             assert!(matches!(with(lines), Err(HeadError::Malformed(_))), "{lines:?}");
         }

@@ -51,6 +51,8 @@ pub enum Route {
     Sync(RepositoryPath),
     /// Admin port: `POST /api/v1/repositories/{path}/purge` and `…/purge-unreachable`.
     Purge(RepositoryPath, Purge),
+    /// Admin port: `POST /api/v1/repositories/{path}/forget-rights`, or `POST /api/v1/forget-rights`.
+    ForgetRights(Option<RepositoryPath>),
     /// Admin port: `GET /api/v1/node`.
     Node,
     /// Admin port: `GET /api/v1/repositories`.
@@ -121,6 +123,7 @@ pub fn admin_route(target: &str) -> Route {
         "/api/v1/node" => return Route::Node,
         "/api/v1/repositories" => return Route::Repositories,
         "/api/v1/syncs" => return Route::Syncs,
+        "/api/v1/forget-rights" => return Route::ForgetRights(None),
         _ => {}
     }
     let Some(rest) = path.strip_prefix("/api/v1/repositories/") else { return Route::Unknown };
@@ -133,6 +136,9 @@ pub fn admin_route(target: &str) -> Route {
         if let Some(path) = below(suffix) {
             return Route::Purge(path, what);
         }
+    }
+    if let Some(path) = below("/forget-rights") {
+        return Route::ForgetRights(Some(path));
     }
     repo_path(rest).map_or(Route::Unknown, Route::Repository)
 }
@@ -304,7 +310,12 @@ mod tests {
             let target = format!("/api/v1/repositories/team/a.git/{action}");
             assert_eq!(admin_route(&target), Route::Purge(path("team/a.git"), what));
         }
+        assert_eq!(admin_route("/api/v1/forget-rights"), Route::ForgetRights(None));
+        let one = Route::ForgetRights(Some(path("team/a.git")));
+        assert_eq!(admin_route("/api/v1/repositories/team/a.git/forget-rights"), one);
         for unknown in [
+            "/api/v1/repositories//forget-rights",
+            "/api/v1/forget-rights/",
             "/api/v1/repositories//sync",
             "/api/v1/repositories/../sync",
             "/api/v1/repositories/",

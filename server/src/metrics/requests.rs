@@ -5,7 +5,7 @@ use crate::http::exchange::Record;
 use std::time::Duration;
 
 /// What a request can be ([`Record::operation`]).
-const OPERATIONS: [&str; 16] = [
+const OPERATIONS: [&str; 17] = [
     "handshake",
     "info/refs",
     "ls-refs",
@@ -20,6 +20,7 @@ const OPERATIONS: [&str; 16] = [
     "sync",
     "webhook",
     "purge",
+    "forget-rights",
     "admin",
     "none",
 ];

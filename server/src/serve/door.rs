@@ -3,7 +3,7 @@
 
 use super::{
     job::Cache,
-    references::headers,
+    references::{self, headers},
     resolve::{Found, Unresolved},
 };
 use crate::{
@@ -65,7 +65,12 @@ impl<'e, 'c> Door<'e, 'c> {
 
     /// Ends it where there is nothing to answer from any more.
     pub async fn refuse(self, unresolved: Unresolved) -> io::Result<()> {
-        let Unresolved { response, detail } = unresolved;
+        // Which credentials the upstream wants has to be found out first.
+        let unresolved = match self {
+            Self::Shut(exchange) => return Box::pin(references::refuse(exchange, unresolved)).await,
+            Self::Open(_) => unresolved,
+        };
+        let Unresolved { response, detail, .. } = unresolved;
         let public = String::from_utf8_lossy(&response.body).trim_end().to_owned();
         let detail = detail.unwrap_or_else(|| public.clone());
         self.fail(&Fault::upstream(public, detail), response).await

@@ -1,6 +1,6 @@
 //! A fetch as it travels: from the accepting shard to the owner, to a worker, and back as messages.
 
-use crate::shard::task;
+use crate::{auth::Grant, shard::task};
 use futures_lite::FutureExt;
 use heliostat_core::{
     ObjectId,
@@ -23,6 +23,8 @@ use std::{
 pub struct Job {
     /// Whose plan it is: the owner counts by it.
     pub repository: RepositoryId,
+    /// Whose request it is may read it.
+    pub grant: Grant,
     /// What is answered from.
     pub snapshot: Arc<Snapshot>,
     /// What the client may have been told that is still on its way.

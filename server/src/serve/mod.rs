@@ -87,6 +87,7 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> io::Result<()> {
         | Route::RefsChanged
         | Route::Metrics
         | Route::Sync(_)
+        | Route::ForgetRights(_)
         | Route::Node
         | Route::Repositories
         | Route::Repository(_)

@@ -3,6 +3,7 @@
 use super::workers::Workers;
 use crate::{
     admin::desk::Desk,
+    auth::Rights,
     config::Config,
     holder::Holder,
     http::{admission::Admission, handshake, response},
@@ -36,6 +37,8 @@ pub struct Node {
     pub desk: Desk,
     /// What each shard counts.
     pub counts: Box<[ShardCounts]>,
+    /// Who may read.
+    pub rights: Rights,
     /// What is offered to clients.
     pub policy: Arc<Policy>,
     /// What clients are shown, where the main port speaks TLS.
@@ -48,6 +51,16 @@ pub struct Node {
     live: AtomicU32,
     /// Fetches that wait for their objects.
     parked: AtomicU32,
+}
+
+/// Threads that work for all shards.
+pub struct Staff {
+    /// Who plans.
+    pub workers: Workers,
+    /// Who answers what takes a shard too long on the admin port.
+    pub desk: Desk,
+    /// Who may read.
+    pub rights: Rights,
 }
 
 /// The mirrored repositories, and what keeps them equal to the upstream.
@@ -78,11 +91,11 @@ impl Node {
         config: Arc<Config>,
         holder: Holder,
         admission: Admission,
-        workers: Workers,
-        desk: Desk,
+        staff: Staff,
         policy: Arc<Policy>,
         shards: usize,
     ) -> Self {
+        let Staff { workers, desk, rights } = staff;
         Self {
             config,
             holder,
@@ -91,6 +104,7 @@ impl Node {
             workers,
             desk,
             counts: (0..shards).map(|_| ShardCounts::default()).collect(),
+            rights,
             policy,
             tls: None,
             started: Instant::now(),

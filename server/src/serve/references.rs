@@ -8,6 +8,7 @@ use super::{
     view::{NEVER, with_view},
 };
 use crate::{
+    auth::gate,
     http::exchange::{Answer, Exchange, Record},
     shard::task,
 };
@@ -28,8 +29,12 @@ pub async fn advertise(exchange: &mut Exchange<'_>, path: RepositoryPath) -> io:
     // The advertisement of v2 names no reference; `ls-refs` does, and asks then. But Git's client says that a repository is
     // not found only if it hears so here.
     let ask = if version == Version::V2 { Ask::IfOld } else { Ask::Whole };
+    let grant = match gate::admit(exchange, path).await {
+        Ok(grant) => grant,
+        Err(refused) => return refuse(exchange, refused.into()).await,
+    };
     let node = exchange.shard.node.clone();
-    let found = match resolve(&node, &path, ask).await {
+    let found = match resolve(&node, &grant, ask).await {
         Ok(found) => found,
         Err(unresolved) => return refuse(exchange, unresolved).await,
     };
@@ -46,7 +51,9 @@ pub async fn advertise(exchange: &mut Exchange<'_>, path: RepositoryPath) -> io:
 pub async fn speak(mut answer: Answer<'_, '_>, mut session: Session, found: &Found) -> io::Result<()> {
     let node = answer.shard().node.clone();
     loop {
-        let event = with_view(&found.snapshot, found.references(), &node.policy, &NEVER, |view| session.poll(view));
+        let event = with_view(found.grant(), &found.snapshot, found.references(), &node.policy, &NEVER, |view| {
+            session.poll(view)
+        });
         match event {
             Event::Send(bytes) => answer.push(&bytes).await?,
             Event::End(fault) => {
@@ -65,6 +72,10 @@ pub async fn speak(mut answer: Answer<'_, '_>, mut session: Session, found: &Fou
 
 /// Says why there is nothing to answer from.
 pub async fn refuse(exchange: &mut Exchange<'_>, unresolved: Unresolved) -> io::Result<()> {
+    let unresolved = match &unresolved.wants_credentials {
+        Some(path) => gate::wanted(exchange, path).await.into(),
+        None => unresolved,
+    };
     exchange.record.error = unresolved.detail;
     exchange.respond(unresolved.response).await
 }

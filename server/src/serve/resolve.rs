@@ -4,6 +4,9 @@
 //! What the upstream refused when it was asked last is refused for every request, until it shows it again: whoever asks for
 //! it makes the mirror ask.
 //!
+//! Nothing is looked for without a [`Grant`]: a repository that nobody has asked for before is mirrored for whoever may read
+//! it, and for nobody else.
+//!
 //! A path is known with and without `.git`. Which repository either spelling names is for the upstream's adapter to say.
 
 use super::{
@@ -12,6 +15,7 @@ use super::{
     view::References,
 };
 use crate::{
+    auth::{Grant, Refused},
     http::response::Response,
     shard::task,
     sync::{Confirmed, Pending},
@@ -44,6 +48,15 @@ pub struct Found {
     pub freshness: Freshness,
     /// If it is stale, why.
     pub doubt: Option<Arc<Fault>>,
+    /// Whoever asked may read it.
+    grant: Grant,
+}
+
+impl Found {
+    /// By which it may be read.
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
 }
 
 impl Found {
@@ -67,40 +80,54 @@ pub struct Unresolved {
     pub response: Response,
     /// What the operator reads.
     pub detail: Option<String>,
+    /// The upstream wants credentials for this repository: the client has to hear of which kind.
+    pub wants_credentials: Option<RepositoryPath>,
 }
 
 impl Unresolved {
     fn new(response: Response) -> Self {
-        Self { response, detail: None }
+        Self { response, detail: None, wants_credentials: None }
     }
 
     fn because(response: Response, detail: impl ToString) -> Self {
-        Self { response, detail: Some(detail.to_string()) }
+        Self { detail: Some(detail.to_string()), ..Self::new(response) }
     }
 }
 
-/// Finds `path`, asking the upstream as `ask` and the rule's mode say.
-pub async fn resolve(node: &Node, path: &RepositoryPath, ask: Ask) -> Result<Found, Unresolved> {
+impl From<Refused> for Unresolved {
+    fn from(refused: Refused) -> Self {
+        Self { detail: refused.detail(), ..Self::new(refused.response()) }
+    }
+}
+
+/// Finds what is granted, asking the upstream as `ask` and the rule's mode say.
+pub async fn resolve(node: &Node, grant: &Grant, ask: Ask) -> Result<Found, Unresolved> {
+    let path = grant.path();
     let Some(mirrors) = node.mirrors() else {
-        return Err(Unresolved::new(Response::unavailable(2, "the server is starting, try again")));
+        return Err(starting());
     };
     let Terms { freshness: mode, wait, .. } = node.terms(path);
-    let known = known(mirrors, path, mode, ask);
-    let decision = mode.decide(ask, known.as_ref().map(|(_, known)| *known));
-    let confirmed = match (decision, known) {
-        (Decision::Answer, Some((found, _))) => return Ok(found),
+    let known = known(mirrors, grant, mode, ask);
+    let confirmed = match (decide(node, grant, mode, ask, known.as_ref().map(|(_, known)| *known)), known) {
+        (Decision::Answer, Some((found, _))) => return found.covered(node),
         (Decision::AskBriefly, Some((found, _))) => {
             match task::within(wait.min(CAPABILITIES_WAIT), mirrors.syncs.references(path.as_str())).await {
                 Some(Ok(confirmed)) => confirmed,
-                _ => return Ok(found),
+                _ => return found.covered(node),
             }
         }
         _ => confirm(mirrors, path, wait, ask).await,
     };
+    finish(node, grant, ask, confirmed)
+}
+
+/// What comes of the upstream's word.
+fn finish(node: &Node, grant: &Grant, ask: Ask, confirmed: Confirmed) -> Result<Found, Unresolved> {
+    let (path, Some(mirrors)) = (grant.path(), node.mirrors()) else { return Err(starting()) };
     let (snapshot, doubt) = match confirmed {
         Confirmed::Pending(pending) => {
-            let found = Found { freshness: Freshness::Confirmed, doubt: None, ..on_its_way(mirrors, path, pending) };
-            return Ok(found);
+            let found = Found { freshness: Freshness::Confirmed, doubt: None, ..on_its_way(mirrors, grant, pending) };
+            return found.covered(node);
         }
         // The last word of the upstream is on its way: nobody is told less than others were before.
         Confirmed::Stale(_, fault) | Confirmed::Unavailable(fault) | Confirmed::Useless(fault)
@@ -109,17 +136,26 @@ pub async fn resolve(node: &Node, path: &RepositoryPath, ask: Ask) -> Result<Fou
         {
             let age = mirrors.syncs.now().saturating_sub(pending.asked_at);
             let freshness = Freshness::Stale(Stale { age: Some(age) });
-            return Ok(Found { freshness, doubt: Some(fault), ..on_its_way(mirrors, path, pending) });
+            return Found { freshness, doubt: Some(fault), ..on_its_way(mirrors, grant, pending) }.covered(node);
         }
         Confirmed::Current(snapshot) => (snapshot, None),
+        Confirmed::Stale(_, fault)
+            if !is_proven(
+                node,
+                grant,
+                mirrors.syncs.find(path).and_then(|m| m.standing().age(mirrors.syncs.now())),
+            ) =>
+        {
+            return Err(unresolved(node, grant, Confirmed::Unavailable(fault)));
+        }
         Confirmed::Stale(snapshot, fault) => (snapshot, Some(fault)),
         refused => {
             note_refusal(mirrors, path, &refused);
-            return Err(unresolved(refused));
+            return Err(unresolved(node, grant, refused));
         }
     };
-    match here(mirrors, path) {
-        Some(found) => Ok(Found {
+    match here(mirrors, grant) {
+        Some(found) => Found {
             snapshot,
             freshness: match found.freshness {
                 _ if doubt.is_none() => Freshness::Confirmed,
@@ -129,10 +165,49 @@ pub async fn resolve(node: &Node, path: &RepositoryPath, ask: Ask) -> Result<Fou
             },
             doubt,
             ..found
-        }),
+        }
+        .covered(node),
         // Removed in this very moment.
         None => Err(Unresolved::new(Response::not_found())),
     }
+}
+
+fn starting() -> Unresolved {
+    Unresolved::new(Response::unavailable(2, "the server is starting, try again"))
+}
+
+impl Found {
+    /// Itself, if a rule mirrors it and what was granted is what was found: under another spelling it may be something else.
+    fn covered(self, node: &Node) -> Result<Self, Unresolved> {
+        // What has never been here is on its way under the likeliest spelling.
+        let likeliest = || node.mirrors().and_then(|mirrors| mirrors.syncs.spellings(&self.path).into_iter().next());
+        let mirrored_as = if self.repository.is_some() { None } else { likeliest() };
+        let mirrored_as = mirrored_as.as_ref().unwrap_or(&self.path);
+        if node.config.rule(mirrored_as.as_str()).is_none() {
+            return Err(Unresolved::new(Response::not_found()));
+        }
+        if self.grant.covers(mirrored_as) {
+            return Ok(self);
+        }
+        let detail = format!("granted under another spelling than {}", self.path);
+        Err(Unresolved::because(Response::unavailable(1, "this repository has just been mirrored, try again"), detail))
+    }
+}
+
+/// What the rule's mode says; but the upstream's word to the mirror, where a caller's right rests on it, has to be there, and
+/// no older than any right is believed.
+fn decide(node: &Node, grant: &Grant, mode: Mode, ask: Ask, known: Option<Known>) -> Decision {
+    let decision = mode.decide(ask, known);
+    let Some(known) = known.filter(|_| grant.is_the_mirrors()) else { return decision };
+    // An upstream that keeps silent takes nothing back; and capabilities name nothing.
+    let is_too_old = !known.is_stale && known.age.is_none_or(|age| age >= node.rights.word_age_max());
+    if !is_proven(node, grant, known.age) || (is_too_old && ask != Ask::IfOld) { Decision::Ask } else { decision }
+}
+
+/// Whether what is here, confirmed `age` ago if it has been since the start, may be shown to whom `grant` lets in before the
+/// upstream is asked: where everybody may read what the mirror may, it must be known that the mirror got it as everybody does.
+fn is_proven(node: &Node, grant: &Grant, age: Option<Duration>) -> bool {
+    !grant.is_the_mirrors() || node.rights.is_all_public() || age.is_some()
 }
 
 /// The upstream's word on `path`, within `wait`.
@@ -190,11 +265,33 @@ fn late(detail: &str) -> Arc<Fault> {
 }
 
 /// What a client hears that can't be served, one status for each reason:
-/// 404 as for any unknown path, the upstream's own 410 and 451 as they are, its 401 and 403 as 403 in words (there are no
-/// credentials here to ask for), 501 for what this server can't mirror, 502 where no Git host answers, 503 for what may work
-/// later.
-fn unresolved(confirmed: Confirmed) -> Unresolved {
+/// 404 as for any unknown path, the upstream's own 410 and 451 as they are, its 401 as 401 with its challenge, its 403 as it is;
+/// but 403 in words where the caller may read what the mirror may not; 501 for what this server can't mirror, 502 where no Git
+/// host answers, 503 for what may work later.
+fn unresolved(node: &Node, grant: &Grant, confirmed: Confirmed) -> Unresolved {
     match confirmed {
+        // A host may say 404 where it means 403; where others judge, it means what it says.
+        Confirmed::NotFound if !grant.is_judged() || !node.rights.upstream_judges() => {
+            Unresolved::new(Response::not_found())
+        }
+        Confirmed::NotFound | Confirmed::Denied(401 | 403) if grant.is_judged() => {
+            let says = match confirmed {
+                Confirmed::Denied(status) => status,
+                _ => 404,
+            };
+            Unresolved::because(
+                Response::text(
+                    403,
+                    "you may read this repository, but this mirror may not at the upstream, and so cannot serve it: its \
+                     operator has to give it credentials that may",
+                ),
+                format_args!("the caller may read it, but to the mirror the upstream answers {says}"),
+            )
+        }
+        Confirmed::Denied(401) => Unresolved {
+            wants_credentials: Some(grant.path().clone()),
+            ..Unresolved::because(Response::text(401, "credentials are needed"), "the upstream wants credentials")
+        },
         Confirmed::Current(_) | Confirmed::Pending(_) | Confirmed::Stale(..) | Confirmed::NotFound => {
             Unresolved::new(Response::not_found())
         }
@@ -207,13 +304,7 @@ fn unresolved(confirmed: Confirmed) -> Unresolved {
             "the upstream answers 451",
         ),
         Confirmed::Denied(status) => Unresolved::because(
-            Response::text(
-                403,
-                format_args!(
-                    "the upstream answers {status} for this repository, and this mirror serves only what it may read \
-                     without credentials"
-                ),
-            ),
+            Response::text(403, "the upstream refuses access to this repository"),
             format_args!("the upstream answers {status}"),
         ),
         Confirmed::Unsupported(fault) => Unresolved::because(
@@ -228,17 +319,18 @@ fn unresolved(confirmed: Confirmed) -> Unresolved {
 }
 
 /// What is here, unasked.
-fn here(mirrors: &Mirrors, path: &RepositoryPath) -> Option<Found> {
-    Some(found(mirrors, &*mirrors.syncs.find(path)?)?.0)
+fn here(mirrors: &Mirrors, grant: &Grant) -> Option<Found> {
+    Some(found(mirrors, grant, &*mirrors.syncs.find(grant.path())?)?.0)
 }
 
 /// What an answer may be given from that needs no question, as far as `mode` says so; nothing if the upstream refuses it.
-fn known(mirrors: &Mirrors, path: &RepositoryPath, mode: Mode, ask: Ask) -> Option<(Found, Known)> {
+fn known(mirrors: &Mirrors, grant: &Grant, mode: Mode, ask: Ask) -> Option<(Found, Known)> {
+    let path = grant.path();
     let mirrored = mirrors.syncs.find(path);
     if mirrored.as_ref().is_some_and(|mirrored| mirrored.standing().refusal().is_some()) {
         return None;
     }
-    let here = mirrored.as_ref().and_then(|mirrored| found(mirrors, mirrored));
+    let here = mirrored.as_ref().and_then(|mirrored| found(mirrors, grant, mirrored));
     let Some(pending) = mirrors.syncs.pending(path) else { return here };
     let counts = mirrored.is_none_or(|mirrored| mirrored.standing().counts(pending.asked_at));
     match (here, ask) {
@@ -248,15 +340,15 @@ fn known(mirrors: &Mirrors, path: &RepositoryPath, mode: Mode, ask: Ask) -> Opti
         (here, _) => {
             let age = counts.then(|| mirrors.syncs.now().saturating_sub(pending.asked_at));
             let is_stale = here.as_ref().is_some_and(|(_, known)| known.is_stale);
-            Some((on_its_way(mirrors, path, pending), Known { age, is_stale }))
+            Some((on_its_way(mirrors, grant, pending), Known { age, is_stale }))
         }
     }
 }
 
 /// What references are told from while `pending` is on its way.
-fn on_its_way(mirrors: &Mirrors, path: &RepositoryPath, pending: Arc<Pending>) -> Found {
+fn on_its_way(mirrors: &Mirrors, grant: &Grant, pending: Arc<Pending>) -> Found {
     let age = mirrors.syncs.now().saturating_sub(pending.asked_at);
-    match here(mirrors, path) {
+    match here(mirrors, grant) {
         Some(found) => {
             let freshness = match found.freshness {
                 stale @ Freshness::Stale(_) => stale,
@@ -266,16 +358,17 @@ fn on_its_way(mirrors: &Mirrors, path: &RepositoryPath, pending: Arc<Pending>) -
         }
         None => Found {
             repository: None,
-            path: path.clone(),
+            path: grant.path().clone(),
             snapshot: Arc::new(Snapshot::nothing()),
             pending: Some(pending),
             freshness: Freshness::Unasked(Some(age)),
             doubt: None,
+            grant: grant.clone(),
         },
     }
 }
 
-fn found(mirrors: &Mirrors, mirrored: &MirroredRepository) -> Option<(Found, Known)> {
+fn found(mirrors: &Mirrors, grant: &Grant, mirrored: &MirroredRepository) -> Option<(Found, Known)> {
     mirrored.note_asked(crate::sync::clock());
     let snapshot = mirrored.snapshot()?;
     let path = mirrored.path().parse().ok()?;
@@ -283,7 +376,8 @@ fn found(mirrors: &Mirrors, mirrored: &MirroredRepository) -> Option<(Found, Kno
     let (stale, age) = (standing.stale(now), standing.age(now));
     let freshness = stale.map_or(Freshness::Unasked(age), Freshness::Stale);
     let (repository, doubt) = (Some(mirrored.id()), standing.doubt());
-    let found = Found { repository, path, snapshot, pending: None, freshness, doubt };
+    let grant = grant.clone();
+    let found = Found { repository, path, snapshot, pending: None, freshness, doubt, grant };
     let age = age.filter(|age| standing.counts(now.saturating_sub(*age)));
     Some((found, Known { age, is_stale: stale.is_some() }))
 }

@@ -54,9 +54,8 @@ pub async fn send(
     };
     let node = answer.shard().node.clone();
     let fault = loop {
-        match with_view(&found.snapshot, References::Here { pending: None }, &node.policy, &NEVER, |view| {
-            session.poll(view)
-        }) {
+        let view = References::Here { pending: None };
+        match with_view(found.grant(), &found.snapshot, view, &node.policy, &NEVER, |view| session.poll(view)) {
             Event::Send(bytes) => answer.push(&bytes).await?,
             Event::End(fault) => break fault,
             Event::Pack(_) | Event::Absent(_) | Event::NeedInput => {

@@ -10,6 +10,7 @@ use super::{
     stream, version,
 };
 use crate::{
+    auth::gate,
     http::{
         exchange::{Exchange, Unread},
         response::Response,
@@ -47,6 +48,11 @@ pub async fn answer(exchange: &mut Exchange<'_>, path: RepositoryPath) -> io::Re
     if exchange.head.content_type.as_deref() != Some(REQUEST) {
         return exchange.respond(Response::text(415, format_args!("expected a body of type {REQUEST}"))).await;
     }
+    // Before the body, which can be large: who may not read is told so at once.
+    let grant = match gate::admit(exchange, path).await {
+        Ok(grant) => grant,
+        Err(refused) => return references::refuse(exchange, refused.into()).await,
+    };
     let mut session = Session::new(version(exchange.head.git_protocol.as_deref()), Phase::Stateless);
     match exchange.read_body(&mut |bytes| session.receive(bytes)).await {
         Ok(()) => session.finish_input(),
@@ -63,13 +69,13 @@ pub async fn answer(exchange: &mut Exchange<'_>, path: RepositoryPath) -> io::Re
     // Who asks for objects has been told of them, and of how fresh they are.
     let ask = if asked == Asked::References { Ask::Always } else { Ask::IfAbsent };
     let node = exchange.shard.node.clone();
-    let found = match resolve(&node, &path, ask).await {
+    let found = match resolve(&node, &grant, ask).await {
         Ok(found) => found,
         Err(unresolved) => return references::refuse(exchange, unresolved).await,
     };
     if session.needs_planning() != Some(false) {
         note(&mut exchange.record, &found, None);
-        return Box::pin(bring(exchange, session, path, found)).await;
+        return Box::pin(bring(exchange, session, found)).await;
     }
     note(&mut exchange.record, &found, Some(MADE));
     let answer = exchange.begin(200, &headers(&found, Some(MADE), RESULT)).await?;
@@ -77,17 +83,14 @@ pub async fn answer(exchange: &mut Exchange<'_>, path: RepositoryPath) -> io::Re
 }
 
 /// Answers what needs objects: from those that are here, or once they are.
-async fn bring(
-    exchange: &mut Exchange<'_>,
-    mut session: Session,
-    path: RepositoryPath,
-    mut found: Found,
-) -> io::Result<()> {
+async fn bring(exchange: &mut Exchange<'_>, mut session: Session, mut found: Found) -> io::Result<()> {
     let node = exchange.shard.node.clone();
+    let grant = found.grant().clone();
+    let path = grant.path();
     let Some(mirrors) = node.mirrors() else {
         return exchange.respond(Response::unavailable(RETRY_AFTER_SECONDS, BUSY)).await;
     };
-    let (began, Terms { wait, park: patience, .. }) = (Instant::now(), node.terms(&path));
+    let (began, Terms { wait, park: patience, .. }) = (Instant::now(), node.terms(path));
     // A list of references that takes long to read needs a worker too, but no objects.
     let needs_objects = session.asked() != Some(Asked::References);
     let (mut door, mut asked) = (Door::Shut(exchange), 0);
@@ -102,25 +105,25 @@ async fn bring(
                 InLine::Spoken(door, spoken, steps, _interest) => return speak(door, *spoken, &steps, &found).await,
                 InLine::Absent(back, again, absent) => (door, session, ids) = (back, *again, absent),
             }
-            let comes = mirrors.syncs.pending(&path).is_some_and(|pending| ids.iter().any(|id| pending.brings(id)));
+            let comes = mirrors.syncs.pending(path).is_some_and(|pending| ids.iter().any(|id| pending.brings(id)));
             // It may have come in this very moment.
             let is_newer = |now: Arc<Snapshot>| !Arc::ptr_eq(&now, &found.snapshot);
-            let has_come = mirrors.syncs.find(&path).and_then(|mirrored| mirrored.snapshot()).is_some_and(is_newer);
+            let has_come = mirrors.syncs.find(path).and_then(|mirrored| mirrored.snapshot()).is_some_and(is_newer);
             if !comes && !has_come {
                 if asked == ASKED_MAX || patience.is_zero() {
                     session.deny();
                     continue;
                 }
                 asked += 1;
-                wanted = Some(mirrors.syncs.want(&path, ids));
+                wanted = Some(mirrors.syncs.want(path, ids));
             }
         }
         let parked = match wanted {
             Some(arrival) => park(door, &session, &found, arrival, Stay::For(patience), || None).await?,
             None => {
-                found.pending = mirrors.syncs.pending(&path);
-                let (arrival, stay) = (mirrors.syncs.arrival(&path), Stay::Until(began, wait));
-                park(door, &session, &found, arrival, stay, || mirrors.syncs.pending(&path)).await?
+                found.pending = mirrors.syncs.pending(path);
+                let (arrival, stay) = (mirrors.syncs.arrival(path), Stay::Until(began, wait));
+                park(door, &session, &found, arrival, stay, || mirrors.syncs.pending(path)).await?
             }
         };
         match parked {
@@ -135,7 +138,7 @@ async fn bring(
                 session.deny();
             }
         }
-        found = match resolve(&node, &path, Ask::IfAbsent).await {
+        found = match resolve(&node, &grant, Ask::IfAbsent).await {
             Ok(found) => found,
             Err(unresolved) => return door.refuse(unresolved).await,
         };
@@ -168,6 +171,7 @@ async fn in_line<'e, 'c>(
     let (sender, steps) = flume::unbounded();
     let job = Job {
         repository,
+        grant: found.grant().clone(),
         snapshot: found.snapshot.clone(),
         pending: told.map(|pending| pending.refs.clone()),
         session,

@@ -1,5 +1,7 @@
-//! What the protocol machine may know of a mirrored repository: one snapshot, nothing hidden, nothing shallow.
+//! What the protocol machine may know of a mirrored repository: one snapshot, nothing hidden, nothing shallow. Nobody is
+//! shown any of it without a [`Grant`].
 
+use crate::auth::Grant;
 use heliostat_core::{
     protocol::{Policy, View},
     refs::RefTable,
@@ -22,8 +24,9 @@ pub enum References<'a> {
     Pending(&'a RefTable),
 }
 
-/// Calls `use_it` with the view of `snapshot`.
+/// Calls `use_it` with the view of `snapshot`, which is of the repository that is granted.
 pub fn with_view<T>(
+    _: &Grant,
     snapshot: &Snapshot,
     references: References<'_>,
     policy: &Policy,

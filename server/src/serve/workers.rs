@@ -109,14 +109,14 @@ impl Drop for Place<'_> {
 }
 
 fn work(job: Job, tools: &Tools) {
-    let Job { snapshot, pending, mut session, client, steps, arrived, .. } = job;
+    let Job { grant, snapshot, pending, mut session, client, steps, arrived, .. } = job;
     tools.counts.waited(arrived.elapsed());
     let references = match (session.asked(), pending.as_deref()) {
         (Some(Asked::References), Some(refs)) => References::Pending(refs),
         (_, pending) => References::Here { pending },
     };
     let mut bytes = Vec::new();
-    let (end, order) = with_view(&snapshot, references, &tools.policy, client.is_gone(), |view| {
+    let (end, order) = with_view(&grant, &snapshot, references, &tools.policy, client.is_gone(), |view| {
         loop {
             match session.poll(view) {
                 Event::Send(more) => bytes.extend(more),

@@ -13,6 +13,7 @@ pub mod preflight;
 pub mod task;
 
 use crate::{
+    auth::ShardMemory,
     http::{connection, wire::Wire},
     metrics::ShardCounts,
     serve::{node::Node, owner::Owner},
@@ -72,6 +73,8 @@ pub struct Shard {
     pub post: Post,
     /// Plans of the repositories that this shard owns.
     pub owner: RefCell<Owner>,
+    /// Who was let in a moment ago.
+    pub grants: RefCell<ShardMemory>,
     wires: RefCell<HashMap<u64, Weak<Wire>>>,
     wires_made: Cell<u64>,
     pulse: Pulse,
@@ -157,6 +160,7 @@ pub async fn run(seat: Seat) {
     let shard = Rc::new(Shard {
         index: seat.index,
         owner: RefCell::new(Owner::new(seat.node.workers.len())),
+        grants: RefCell::default(),
         node: seat.node,
         post: seat.post,
         wires: RefCell::default(),

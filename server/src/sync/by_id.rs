@@ -51,6 +51,10 @@ pub(super) fn bring_wanted(
     groups: &[Vec<ObjectId>],
     context: &Context,
 ) -> ById {
+    if asked.advertised().hides {
+        // It may be what a hidden reference reaches, which nobody may have.
+        return ById { given: Vec::new(), refused: groups.concat() };
+    }
     let Some(repository) = upstream::mirrored(&shared.store, &*shared.upstream, path) else { return ById::default() };
     let kept = |_: &Quarantine, given: &[ObjectId]| {
         let named = given.iter().filter_map(|id| {

@@ -69,7 +69,8 @@ pub(super) fn ask(shared: &Shared, events: &flume::Sender<Event>, path: &Reposit
         Report { counts, work, progress, started: Instant::now(), events, path, event: None, lost: answered };
     let spelling = answered_before(&shared.store, &*shared.upstream, path);
     report.event = Some(match shared.upstream.ask(&spelling, &context) {
-        Ok(asked) => {
+        Ok(mut asked) => {
+            asked.advertised_mut().show_only(&shared.config.shown(path.as_str()));
             let advertised = asked.advertised();
             if advertised.skipped > 0 {
                 let (skipped, examples) = (advertised.skipped, &advertised.examples);

@@ -13,7 +13,7 @@ mod by_id;
 mod driver;
 mod evict;
 mod job;
-mod pool;
+pub(crate) mod pool;
 mod purge;
 mod seed;
 mod tidy;
@@ -150,6 +150,12 @@ impl Syncs {
     #[must_use]
     pub fn find(&self, path: &RepositoryPath) -> Option<Arc<MirroredRepository>> {
         upstream::find(&self.shared.store, &*self.shared.upstream, path)
+    }
+
+    /// Under which paths the upstream may know what a client calls `path`, the likeliest first. Asks nobody, reads nothing.
+    #[must_use]
+    pub fn spellings(&self, path: &RepositoryPath) -> Vec<RepositoryPath> {
+        self.shared.upstream.spellings(path).collect()
     }
 
     /// Asks the upstream about `path` (`team/app.git`) and syncs what moved. Questions that arrive before one is asked

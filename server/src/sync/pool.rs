@@ -7,10 +7,10 @@ use std::{
 };
 
 /// What a thread does.
-pub(super) type Job = Box<dyn FnOnce() + Send>;
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// Starts `count` threads called `name`. They end when the last sender is gone. A panic ends its job, not its thread.
-pub(super) fn start(name: &str, count: usize, handles: &mut Vec<JoinHandle<()>>) -> io::Result<flume::Sender<Job>> {
+pub(crate) fn start(name: &str, count: usize, handles: &mut Vec<JoinHandle<()>>) -> io::Result<flume::Sender<Job>> {
     let (sender, jobs) = flume::unbounded::<Job>();
     for number in 0..count {
         let jobs = jobs.clone();

@@ -6,6 +6,7 @@
 
 use super::job;
 use crate::{
+    auth::{own::OwnCredential, public},
     config::{self, Config},
     upstream::{
         Asked, Context, DirectoryUpstream, GitUpstream, Phase, Upstream, UpstreamError, bundle::BundleHead,
@@ -46,15 +47,20 @@ pub fn seed(
     let upstream: Box<dyn Upstream> = open(config).map_err(UpstreamError::Ours)?;
     let path = upstream.canonical(path, &|path| store.find(path.as_str()).is_some());
     let mut asked = upstream.ask(&job::answered_before(store, &*upstream, &path), context)?;
+    asked.advertised_mut().show_only(&config.shown(path.as_str()));
     job::bring(store, &*upstream, &path, &mut *asked, context, Some(seed))
 }
 
 /// The configured upstream.
 pub(super) fn open(config: &Config) -> Result<Box<dyn Upstream>, String> {
+    let data = config.node.data.display();
+    public::note(config).map_err(|error| format!("the data directory {data}: {error}"))?;
     Ok(match &config.upstream {
-        config::Upstream::Git { url, .. } => {
+        config::Upstream::Git { url, credentials, .. } => {
+            let own = credentials.as_deref().map(OwnCredential::read);
+            let own = own.transpose().map_err(|why| format!("`credentials` in [upstream]: {why}"))?;
             let ask_idle = ASK_IDLE_MIN.max(config.wait_max());
-            Box::new(GitUpstream::through(url, config.upstream.egress()?, ask_idle)?)
+            Box::new(GitUpstream::through(url, config.upstream.egress()?, ask_idle)?.with_credential(own))
         }
         config::Upstream::Directory(folder) => Box::new(DirectoryUpstream::new(folder, &config.node.data)?),
     })

@@ -18,7 +18,7 @@ pub use progress::{Phase, Progress};
 use heliostat_core::{
     ObjectId, RepositoryPath,
     objects::Database,
-    refs::RefTable,
+    refs::{RefTable, Shown},
     store::{IngestError, MirroredRepository, Quarantine, Store},
 };
 use std::{
@@ -44,6 +44,18 @@ pub struct Advertised {
     pub skipped: usize,
     /// Some of those names, escaped.
     pub examples: Vec<String>,
+    /// There are others, which nobody here is to see.
+    pub hides: bool,
+}
+
+impl Advertised {
+    /// Leaves out what `shown` hides, as if the upstream had not told of it.
+    pub fn show_only(&mut self, shown: &Shown) {
+        if let Some(rest) = shown.only(&self.refs) {
+            self.refs = Arc::new(rest);
+            self.hides = true;
+        }
+    }
 }
 
 /// One upstream.
@@ -105,6 +117,9 @@ pub struct Have<'a> {
 pub trait Asked: Send {
     /// What it told.
     fn advertised(&self) -> &Advertised;
+
+    /// The same, to be narrowed: only what is in it is fetched.
+    fn advertised_mut(&mut self) -> &mut Advertised;
 
     /// The spelling of its path that the upstream answered to, if it might be another than the one asked for.
     fn path(&self) -> Option<&RepositoryPath> {

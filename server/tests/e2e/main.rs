@@ -53,6 +53,7 @@ mod partial;
 mod progress;
 mod purge;
 mod pushes;
+mod rights;
 mod support;
 mod tls;
 mod wanted;

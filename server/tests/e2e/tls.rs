@@ -134,7 +134,7 @@ fn refused_in_words() {
         assert!(mirror.stop().success(), "{case}");
         let log = mirror.log();
         let line =
-            log.lines().find(|line| line.contains("not synchronised")).unwrap_or_else(|| panic!("{case}: {log}"));
+            log.lines().find(|line| line.contains("not said who may read")).unwrap_or_else(|| panic!("{case}: {log}"));
         for word in words {
             assert!(line.contains(word), "{case}: {word:?} is not in {line}");
         }

@@ -185,7 +185,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn git(url: &str) -> Upstream {
-        Upstream::Git { url: url.into(), ca: None, client: None, proxies: Default::default() }
+        Upstream::Git { url: url.into(), ca: None, client: None, proxies: Default::default(), credentials: None }
     }
 
     fn paths(body: &str, upstream: &Upstream) -> Vec<String> {

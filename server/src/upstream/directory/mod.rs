@@ -189,6 +189,10 @@ impl Asked for AskedDirectory {
         &self.advertised
     }
 
+    fn advertised_mut(&mut self) -> &mut Advertised {
+        &mut self.advertised
+    }
+
     fn fetch(
         &mut self,
         have: Option<Have<'_>>,

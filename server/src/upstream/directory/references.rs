@@ -129,7 +129,7 @@ fn advertised(references: References, absent: &HashSet<ObjectId>) -> Advertised 
     }));
     let skipped = left_out.len();
     let refs = if table.tips().chain(table.head_id()).all(|id| fits(&id)) { table } else { table.without(fits) };
-    Advertised { refs: Arc::new(refs), skipped, examples: some(left_out) }
+    Advertised { refs: Arc::new(refs), skipped, examples: some(left_out), hides: false }
 }
 
 fn some(mut left_out: Vec<String>) -> Vec<String> {

@@ -100,7 +100,12 @@ impl Advertisement {
             return Err(shallow_upstream());
         }
         let table = RefTable::new(self.refs, self.head);
-        Ok(Advertised { refs: std::sync::Arc::new(table), skipped: self.skipped, examples: self.examples })
+        Ok(Advertised {
+            refs: std::sync::Arc::new(table),
+            skipped: self.skipped,
+            examples: self.examples,
+            hides: false,
+        })
     }
 
     fn take(

@@ -17,6 +17,7 @@ use super::{
     Advertised, Asked, ById, Context, Grounds, Have, Phase, Spellings, Upstream, UpstreamError,
     transport::{BaseUrl, Egress, Patience, Proxies, Session},
 };
+use crate::auth::own::OwnCredential;
 use conversation::Conversation;
 use heliostat_core::{
     ObjectId, RepositoryPath,
@@ -49,6 +50,7 @@ pub struct GitUpstream {
     egress: Egress,
     /// How long it may be silent while references are asked for.
     ask_idle: Duration,
+    own: Option<OwnCredential>,
 }
 
 impl GitUpstream {
@@ -61,7 +63,13 @@ impl GitUpstream {
     /// The host at `url`, reached as `egress` says.
     pub fn through(url: &str, egress: Egress, ask_idle: Duration) -> Result<Self, String> {
         let base = BaseUrl::parse(url).map_err(|error| error.to_string())?;
-        Ok(Self { base: Arc::new(base), egress, ask_idle })
+        Ok(Self { base: Arc::new(base), egress, ask_idle, own: None })
+    }
+
+    /// The same, asked with the mirror's own credential.
+    #[must_use]
+    pub fn with_credential(self, own: Option<OwnCredential>) -> Self {
+        Self { own, ..self }
     }
 
     fn converse(
@@ -76,6 +84,7 @@ impl GitUpstream {
             self.egress.clone(),
             self.patience(context),
             context.progress.clone(),
+            self.own.as_ref(),
         );
         control.allow(UPSTREAM_REFS_BYTES_MAX, self.patience(context));
         Conversation::open(session, control, context.progress.clone())
@@ -157,6 +166,10 @@ struct AskedGit {
 impl Asked for AskedGit {
     fn advertised(&self) -> &Advertised {
         &self.advertised
+    }
+
+    fn advertised_mut(&mut self) -> &mut Advertised {
+        &mut self.advertised
     }
 
     fn path(&self) -> Option<&RepositoryPath> {

@@ -11,12 +11,16 @@ use super::{
     egress::Egress,
     head::{Framing, Head, HeadError},
 };
-use crate::upstream::{Progress, UpstreamError, error::escaped};
+use crate::{
+    secret::Secret,
+    upstream::{Progress, UpstreamError, error::escaped},
+};
 use heliostat_core::limits::{UPSTREAM_GZIP_ABOVE_BYTES, UPSTREAM_INTERIM_RESPONSES_MAX};
 use std::{
     io::{self, Write as _},
     sync::Arc,
 };
+use zeroize::Zeroizing;
 
 /// A request, complete.
 pub(super) struct Request {
@@ -32,6 +36,8 @@ pub(super) struct Request {
 pub(super) struct Wire {
     origin: Origin,
     egress: Egress,
+    /// Goes with each request.
+    authorization: Option<Secret>,
     patience: Patience,
     progress: Arc<Progress>,
     connection: Option<Connection>,
@@ -50,6 +56,7 @@ impl Wire {
         Self {
             origin,
             egress,
+            authorization: None,
             patience,
             progress,
             connection: None,
@@ -61,6 +68,11 @@ impl Wire {
             refusal: None,
             failure: None,
         }
+    }
+
+    /// From now on `line` stands behind `Authorization:` in each request.
+    pub(super) fn authorize(&mut self, line: Option<&Secret>) {
+        self.authorization = line.cloned();
     }
 
     /// From now on: bodies of at most `bytes` together, within `patience`.
@@ -115,26 +127,42 @@ impl Wire {
     }
 
     fn exchange(&mut self, request: &Request) -> Result<Head, UpstreamError> {
+        let head = self.look(&assemble(request, self.authorization.as_ref()))?;
+        self.accept(&head, request)?;
+        Ok(head)
+    }
+
+    /// Sends a request, complete, and reads the head of its answer, whatever that says. The body can be read then.
+    pub(super) fn look(&mut self, bytes: &[u8]) -> Result<Head, UpstreamError> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
         if self.body != Body::Done {
             return Err(UpstreamError::Ours("a request before the answer to the one before was read".into()));
         }
-        let bytes = assemble(request);
-        let head = match self.attempt(&bytes) {
+        let head = match self.attempt(bytes) {
             Err(UpstreamError::Unreachable(_)) if self.connection.as_ref().is_some_and(may_have_been_closed) => {
                 self.connection = None;
-                self.attempt(&bytes)?
+                self.attempt(bytes)?
             }
             other => other?,
         };
-        self.accept(&head, request)?;
         self.body = Body::new(head.framing);
         self.keep_alive = head.keep_alive;
         self.fresh = true;
         self.refusal = None;
         Ok(head)
+    }
+
+    /// Whether the body has been read to its end.
+    pub(super) fn has_ended(&self) -> bool {
+        self.body == Body::Done
+    }
+
+    /// Gives up what is left of a body, and the connection with it.
+    pub(super) fn hang_up(&mut self) {
+        self.connection = None;
+        self.body = Body::Done;
     }
 
     fn attempt(&mut self, request: &[u8]) -> Result<Head, UpstreamError> {
@@ -218,8 +246,16 @@ fn read_head(connection: &mut Connection, patience: &Patience) -> Result<Head, U
     }
 }
 
-fn assemble(request: &Request) -> Vec<u8> {
-    let mut bytes = request.head.clone().into_bytes();
+fn assemble(request: &Request, authorization: Option<&Secret>) -> Zeroizing<Vec<u8>> {
+    let line = authorization.map_or(&b""[..], Secret::expose);
+    // Made with room for all of the head: growing would leave a copy behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(request.head.len() + line.len() + 256));
+    bytes.extend_from_slice(request.head.as_bytes());
+    if authorization.is_some() {
+        for part in [b"Authorization: ", line, b"\r\n"] {
+            bytes.extend_from_slice(part);
+        }
+    }
     let Some(body) = &request.body else {
         bytes.extend_from_slice(b"\r\n");
         return bytes;
@@ -241,7 +277,7 @@ fn gzip(body: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The host that a `Location` names, fit for a log.
-fn host_of(location: Option<&str>) -> String {
+pub fn host_of(location: Option<&str>) -> String {
     let Some(location) = location else { return "nowhere".into() };
     let after_scheme = location.split_once("//").map_or("", |(_, rest)| rest);
     let authority = after_scheme.split(['/', '?', '#']).next().unwrap_or_default();

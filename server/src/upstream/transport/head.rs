@@ -30,6 +30,8 @@ pub struct Head {
     pub content_type: String,
     /// `Location`, as sent.
     pub location: Option<String>,
+    /// `WWW-Authenticate`, as sent, each line.
+    pub challenges: Vec<String>,
 }
 
 /// Why a head is refused.
@@ -64,6 +66,7 @@ impl Head {
             keep_alive: minor == 1,
             content_type: String::new(),
             location: None,
+            challenges: Vec::new(),
         };
         head.read_headers(response.headers, minor)?;
         // RFC 9112, 6.3: these never have a body, whatever their headers say.
@@ -112,6 +115,8 @@ impl Head {
                 self.content_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             } else if header.name.eq_ignore_ascii_case("location") {
                 self.location = text().ok().map(str::to_owned);
+            } else if header.name.eq_ignore_ascii_case("www-authenticate") {
+                self.challenges.extend(text().ok().map(str::to_owned));
             }
         }
         self.framing = match (length, chunked) {

@@ -6,7 +6,10 @@ use super::{
     egress::Egress,
     exchange::{Request, Wire},
 };
-use crate::upstream::{Progress, UpstreamError};
+use crate::{
+    auth::own::OwnCredential,
+    upstream::{Progress, UpstreamError},
+};
 use gix_transport::client::blocking_io::http::{GetResponse, Http, PostBodyDataKind, PostResponse};
 use std::{
     any::Any,
@@ -29,7 +32,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that has not connected yet. `path` is percent-encoded and begins with a slash.
+    /// A session that has not connected yet. `path` is percent-encoded and begins with a slash. With a credential of its own
+    /// the mirror shows it with each request.
     #[must_use]
     pub fn new(
         origin: Origin,
@@ -37,9 +41,12 @@ impl Session {
         egress: Egress,
         patience: Patience,
         progress: Arc<Progress>,
+        own: Option<&OwnCredential>,
     ) -> (Self, Control) {
         let authority = origin.authority();
-        let control = Control(Arc::new(Mutex::new(Wire::new(origin, egress, patience, progress))));
+        let mut wire = Wire::new(origin, egress, patience, progress);
+        wire.authorize(own.map(OwnCredential::line));
+        let control = Control(Arc::new(Mutex::new(wire)));
         (Self { control: control.clone(), authority, path }, control)
     }
 

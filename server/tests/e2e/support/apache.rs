@@ -21,6 +21,7 @@ pub struct Apache {
     port: u16,
     identity: Option<Identity>,
     forbidden: Option<String>,
+    /// Directives that a test adds, with the modules that they need.
     more: String,
     clients_of: Option<String>,
     process: Option<Guarded>,
@@ -93,6 +94,14 @@ impl Apache {
     pub fn forbid(&mut self, path: Option<&str>) {
         self.stop();
         self.forbidden = path.map(str::to_owned);
+        self.start_again();
+    }
+
+    /// Starts it again on the same port with more `directives`, which need `modules`.
+    pub fn configure(&mut self, modules: &[&str], directives: &str) {
+        self.stop();
+        let load = modules.iter().map(|name| format!("LoadModule {name}_module {MODULES}/mod_{name}.so\n"));
+        self.more = load.collect::<String>() + directives;
         self.start_again();
     }
 

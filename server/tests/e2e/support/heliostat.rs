@@ -24,7 +24,7 @@ pub struct Heliostat {
 }
 
 impl Heliostat {
-    /// Mirrors all of `upstream` (a URL or a folder) and waits until `/status` says that it serves.
+    /// Mirrors all of `upstream` (a URL or a folder), unless a configuration says what, and waits until `/status` says that it serves.
     pub fn start(folder: &Path, upstream: &str, flags: &[&str]) -> Self {
         let kind = if upstream.contains("://") { "git" } else { "directory" };
         let mut last = String::new();

@@ -1,0 +1,135 @@
+//! The gate before every read: a caller comes with a path and perhaps a credential, and leaves with a [`Grant`] or a
+//! refusal.
+//!
+//! In this order: a rule of the configuration mirrors the path; the caller may read it; and only then is it looked up, or
+//! mirrored for the first time.
+
+use super::{
+    Grant, Refused,
+    credential::Credential,
+    driver::{Question, Way},
+};
+use crate::{
+    http::exchange::Exchange,
+    serve::node::Mirrors,
+    shard::{Shard, task},
+};
+use heliostat_core::{RepositoryPath, fault::Fault, rights::Outcome};
+use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
+
+/// Longer than a question waits for its turn and then for its answer.
+const TIME: Duration = Duration::from_secs(20);
+
+/// Who asks.
+struct Caller<'a> {
+    shard: &'a Rc<Shard>,
+    address: IpAddr,
+    credential: Option<Credential>,
+}
+
+/// Lets the caller of `exchange` in to read the repository at `path`, or does not.
+pub async fn admit(exchange: &Exchange<'_>, path: RepositoryPath) -> Result<Grant, Refused> {
+    let node = &exchange.shard.node;
+    let is_ruled = |path: &RepositoryPath| node.config.rule(path.as_str()).is_some();
+    if !is_ruled(&path) && !path.other_spelling().as_ref().is_some_and(is_ruled) {
+        return Err(Refused::Missing);
+    }
+    if node.rights.way(false) == Way::Everybody {
+        return Ok(Grant::everybody(path));
+    }
+    let credential = match &exchange.head.authorization {
+        Some(line) => Credential::parse(line).map_err(|_| Refused::Malformed)?,
+        None => None,
+    };
+    let way = node.rights.way(credential.is_some());
+    let is_here = || node.mirrors().and_then(|mirrors| mirrors.syncs.find(&path)).is_some();
+    let caller = Caller { shard: exchange.shard, address: exchange.client, credential };
+    match way {
+        Way::Everybody => Ok(Grant::everybody(path)),
+        Way::Mirror if is_here() => Ok(Grant::as_the_mirror(path)),
+        // Nothing is begun for a path that the upstream may not show: it is asked about first, at its source's expense.
+        Way::Mirror => caller.judged(path.clone()).await.map(|_| Grant::as_the_mirror(path)),
+        Way::Judge => caller.judged(path).await,
+    }
+}
+
+/// What the upstream wants of a caller without credentials who has asked for `path`, which the mirror may not read without
+/// any either.
+pub async fn wanted(exchange: &Exchange<'_>, path: &RepositoryPath) -> Refused {
+    let caller = Caller { shard: exchange.shard, address: exchange.client, credential: None };
+    match caller.judged(path.clone()).await {
+        Err(refused) => refused,
+        Ok(_) => unavailable("the upstream has just refused this, and grants it now, try again"),
+    }
+}
+
+impl Caller<'_> {
+    async fn judged(&self, path: RepositoryPath) -> Result<Grant, Refused> {
+        let node = self.shard.node.clone();
+        let Some(mirrors) = node.mirrors() else {
+            return Err(unavailable("the server is starting, try again"));
+        };
+        let mirrored = mirrors.syncs.find(&path);
+        let here = mirrored.as_ref().and_then(|mirrored| mirrored.path().parse::<RepositoryPath>().ok());
+        let is_mirrored = here.is_some();
+        // What is here is one repository, and is asked about as that; else either spelling may be at the upstream.
+        let spellings = here.map_or_else(|| mirrors.syncs.spellings(&path), |here| vec![here]);
+        let mut refused = None;
+        for spelling in spellings {
+            match (self.ask(self.credential.as_ref(), &spelling, is_mirrored).await, &refused) {
+                (Ok(()), _) => return Ok(Grant::judged(path, spelling)),
+                // Nobody can tell what this credential is worth now; but everybody may read what is public.
+                (Err(Refused::Unavailable(_) | Refused::Useless(_)), _)
+                    if self.may_read_as_everybody(mirrors, &path) =>
+                {
+                    return Ok(Grant::as_the_mirror(path));
+                }
+                (Err(Refused::Unavailable(fault)), _) => {
+                    let is_public = self.credential.is_some() && self.ask(None, &spelling, is_mirrored).await.is_ok();
+                    return if is_public {
+                        Ok(Grant::judged(path, spelling))
+                    } else {
+                        Err(Refused::Unavailable(fault))
+                    };
+                }
+                (Err(other), None) if !other.is_about_the_path() => return Err(other),
+                (Err(other), None | Some(Refused::Missing | Refused::Useless(_))) => refused = Some(other),
+                (Err(_), Some(_)) => {}
+            }
+        }
+        Err(refused.unwrap_or(Refused::Missing))
+    }
+
+    /// The upstream can't be asked of this caller now, but what is here is what it shows to everybody.
+    fn may_read_as_everybody(&self, mirrors: &Mirrors, path: &RepositoryPath) -> bool {
+        let is_shown = || {
+            let mirrored = mirrors.syncs.find(path);
+            mirrored.is_some_and(|m| m.snapshot().is_some() && m.standing().refusal().is_none())
+        };
+        self.shard.node.rights.mirror_is_anonymous() && is_shown()
+    }
+
+    /// Whether whoever brings `credential` may read what the upstream calls `path`.
+    async fn ask(&self, credential: Option<&Credential>, path: &RepositoryPath, mirrored: bool) -> Result<(), Refused> {
+        let rights = &self.shard.node.rights;
+        let key = rights.key(credential, path);
+        if self.shard.grants.borrow_mut().knows(rights.epoch(), rights.now(), &key) {
+            return Ok(());
+        }
+        let source = rights.source(self.address);
+        let question = Question { key, credential: credential.cloned(), path: path.clone(), source, mirrored };
+        let reply = match task::within(TIME, rights.ask(question)).await {
+            Some(Ok(reply)) => reply,
+            Some(Err(_)) => return Err(unavailable("this mirror is shutting down")),
+            None => return Err(unavailable("nobody has said in time who may read, try again")),
+        };
+        if let Outcome::Granted { until, stale: false } = reply.outcome {
+            self.shard.grants.borrow_mut().keep(reply.epoch, key, until);
+        }
+        Refused::of(reply.outcome, credential.is_some()).map_or(Ok(()), Err)
+    }
+}
+
+fn unavailable(words: &'static str) -> Refused {
+    Refused::Unavailable(Arc::new(Fault::ours(words, words)))
+}
