@@ -238,7 +238,8 @@ fn policy(config: &Config) -> Policy {
         ttl: config.auth.ttl,
         negative_ttl: config.auth.negative_ttl,
         stale_if_error: config.auth.stale_if_error,
-        pause: Duration::from_millis(500),
+        // Who asks after a failure is answered by a question, never from memory; the breaker spaces them in an outage.
+        pause: Duration::ZERO,
         questions: QUESTIONS,
         failing: FAILING,
         unknown: UNKNOWN,
