@@ -55,6 +55,7 @@ pub(super) fn read(repository: &Repository, found_whole: &FoundWhole) -> Result<
             refs: whole,
             skipped: references.complaints.len(),
             examples: some(references.complaints),
+            hides: false,
         });
     }
     let mut absent: Option<HashSet<ObjectId>> = None;
