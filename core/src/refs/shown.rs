@@ -80,7 +80,7 @@ impl Shown {
             Some(Ref { name: RefName::new(reference.name).ok()?, id: reference.id, peeled: reference.peeled, symbolic })
         });
         let head = if names_hidden { Head::Absent } else { table.head().clone() };
-        Some(RefTable::new(shown.collect(), head))
+        Some(RefTable::new(shown.collect(), head).with_head_peeled(table.head_peeled()))
     }
 }
 

@@ -32,6 +32,8 @@ fn document(node: &Node) -> String {
     requests::write(&node.counts, &mut text);
     text.gauge("heliostat_requests_live", "Requests under way.").is(node.live());
     text.gauge("heliostat_connections", "Connections on the main port.").is(node.admission.connections());
+    text.counter("heliostat_rights_requests_total", "Requests over HTTP that ask who may read.")
+        .is(node.rights.requests());
     node.workers.counts().write(&mut text);
     if let Some(mirrors) = node.mirrors() {
         mirrors.syncs.counts().write(&mut text);

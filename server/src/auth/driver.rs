@@ -6,6 +6,7 @@ use super::{credential::Credential, hook::Hook, judge::Judge, own::OwnCredential
 use crate::{
     config::{Config, Upstream},
     http::admission::neighbourhood,
+    metrics::counter::Counter,
     sync::pool,
     upstream::transport::Patience,
 };
@@ -58,6 +59,8 @@ pub struct Rights {
     events: flume::Sender<Event>,
     /// Moved when something is to be forgotten.
     epoch: Arc<AtomicU64>,
+    /// To whom judges.
+    requests: Arc<Counter>,
     /// Milliseconds from the origin to the last time that something was to be forgotten, and one more; 0: never.
     forgotten: AtomicU64,
     stop: Arc<AtomicBool>,
@@ -101,12 +104,14 @@ enum Event {
 impl Rights {
     /// Starts the threads. To be called before the shards exist, from a thread that is not pinned.
     pub fn start(config: &Config) -> Result<(Self, Threads), String> {
-        let (judge, mirror_is_anonymous): (Option<Box<dyn Judge>>, bool) = judge(config)?;
+        let requests = Arc::default();
+        let (judge, mirror_is_anonymous): (Option<Box<dyn Judge>>, bool) = judge(config, &requests)?;
         let (events, inbox) = flume::unbounded();
         let rights = Self {
             keyring: Keyring::new(random_key()?),
             events,
             epoch: Arc::default(),
+            requests,
             forgotten: AtomicU64::new(0),
             stop: Arc::default(),
             origin: Instant::now(),
@@ -137,6 +142,12 @@ impl Rights {
             handles.push(spawned.map_err(failed)?);
         }
         Ok((rights, handles))
+    }
+
+    /// How many requests over HTTP have asked who may read.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.get()
     }
 
     /// Who judges a caller that has brought something, or nothing.
@@ -218,17 +229,18 @@ impl Rights {
 }
 
 /// Who judges, if anybody does, and whether the mirror comes to the upstream as everybody can.
-fn judge(config: &Config) -> Result<(Option<Box<dyn Judge>>, bool), String> {
+fn judge(config: &Config, requests: &Arc<Counter>) -> Result<(Option<Box<dyn Judge>>, bool), String> {
     let hook = config.auth.hook.as_deref();
     Ok(match (&config.upstream, hook) {
         (Upstream::Directory(_), None) => (None, false),
-        (Upstream::Directory(_), Some(hook)) => (Some(Box::new(Hook::new(hook, None, None)?)), false),
+        (Upstream::Directory(_), Some(hook)) => (Some(Box::new(Hook::new(hook, None, None, requests)?)), false),
         (Upstream::Git { url, credentials, .. }, None) => {
-            (Some(Box::new(Replay::new(url, config.upstream.egress()?)?)), credentials.is_none())
+            (Some(Box::new(Replay::new(url, config.upstream.egress()?, requests.clone())?)), credentials.is_none())
         }
         (Upstream::Git { url, ca, credentials, .. }, Some(hook)) => {
             let own = credentials.as_deref().map(OwnCredential::read).transpose()?;
-            (Some(Box::new(Hook::new(hook, ca.as_deref(), Some((url, config.upstream.egress()?, own)))?)), false)
+            let upstream = Some((url.as_str(), config.upstream.egress()?, own));
+            (Some(Box::new(Hook::new(hook, ca.as_deref(), upstream, requests)?)), false)
         }
     })
 }

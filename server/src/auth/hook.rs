@@ -15,6 +15,7 @@ use super::{
     replay::Replay,
 };
 use crate::{
+    metrics::counter::Counter,
     secret::Secret,
     upstream::{
         UpstreamError,
@@ -26,7 +27,7 @@ use heliostat_core::{
     rights::{Challenges, Refusal, Verdict},
 };
 use serde_json::{Value, json};
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 use zeroize::Zeroizing;
 
 /// Bytes of an answer that are read. Larger: it decides nothing.
@@ -38,6 +39,7 @@ const RIGHTS_TO_READ: [&str; 3] = ["REPO_READ", "REPO_WRITE", "REPO_ADMIN"];
 pub(super) struct Hook {
     url: BaseUrl,
     egress: Egress,
+    requests: Arc<Counter>,
     /// Shown to the service where it lies at the upstream's own origin.
     own: Option<OwnCredential>,
     /// Who judges those without credentials.
@@ -59,16 +61,18 @@ impl Hook {
         url: &str,
         ca: Option<&Path>,
         upstream: Option<(&str, Egress, Option<OwnCredential>)>,
+        requests: &Arc<Counter>,
     ) -> Result<Self, String> {
         let url = BaseUrl::parse(url).map_err(|error| error.to_string())?;
         let (anonymous, own) = match upstream {
             Some((upstream, egress, own)) => {
                 let base = BaseUrl::parse(upstream).map_err(|error| error.to_string())?;
-                (Some(Replay::new(upstream, egress)?), own.filter(|_| base.origin == url.origin))
+                (Some(Replay::new(upstream, egress, requests.clone())?), own.filter(|_| base.origin == url.origin))
             }
             None => (None, None),
         };
-        Ok(Self { url, egress: Egress::new(ca, None, Proxies::default())?, own, anonymous })
+        let egress = Egress::new(ca, None, Proxies::default())?;
+        Ok(Self { url, egress, requests: requests.clone(), own, anonymous })
     }
 
     fn ask(
@@ -78,6 +82,7 @@ impl Hook {
         patience: &Patience,
     ) -> Result<Verdict, UpstreamError> {
         let Some(body) = body(credential, path) else { return Ok(Verdict::Refused(wrong_credentials())) };
+        self.requests.one();
         let told = Question::new(&self.url.origin, &self.egress, patience).ask(&Asking {
             target: if self.url.path.is_empty() { "/" } else { &self.url.path },
             headers: &[("Content-Type", "application/json"), ("Accept", "application/json")],

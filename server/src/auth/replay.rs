@@ -10,10 +10,13 @@ use super::{
     credential::Credential,
     judge::{Judge, of_error, of_status},
 };
-use crate::upstream::{
-    UpstreamError,
-    error::escaped,
-    transport::{Asking, BaseUrl, Egress, Head, Patience, Question, host_of},
+use crate::{
+    metrics::counter::Counter,
+    upstream::{
+        UpstreamError,
+        error::escaped,
+        transport::{Asking, BaseUrl, Egress, Head, Patience, Question, host_of},
+    },
 };
 use bstr::ByteSlice as _;
 use heliostat_core::{
@@ -21,6 +24,7 @@ use heliostat_core::{
     rights::{Refusal, Verdict},
     wire::pktline,
 };
+use std::sync::Arc;
 
 /// Bytes of the capabilities that are read: v2's are a few hundred.
 const CAPABILITIES_BYTES_MAX: usize = 16 << 10;
@@ -34,11 +38,13 @@ const NOTHING: &[u8] = b"0000";
 pub(super) struct Replay {
     base: BaseUrl,
     egress: Egress,
+    requests: Arc<Counter>,
 }
 
 impl Replay {
-    pub(super) fn new(url: &str, egress: Egress) -> Result<Self, String> {
-        Ok(Self { base: BaseUrl::parse(url).map_err(|error| error.to_string())?, egress })
+    /// The host at `url`; each request to it is counted.
+    pub(super) fn new(url: &str, egress: Egress, requests: Arc<Counter>) -> Result<Self, String> {
+        Ok(Self { base: BaseUrl::parse(url).map_err(|error| error.to_string())?, egress, requests })
     }
 
     fn ask(
@@ -50,6 +56,7 @@ impl Replay {
         let repository = format!("{}/{}", self.base.path, path.to_url_path());
         let authorization = credential.map(Credential::line);
         let mut question = Question::new(&self.base.origin, &self.egress, patience);
+        self.requests.one();
         let told = question.ask(&Asking {
             target: &format!("{repository}/info/refs?service=git-upload-pack"),
             headers: &[("Git-Protocol", "version=2"), ("Accept", "*/*"), ("Cache-Control", "no-cache")],
@@ -69,6 +76,7 @@ impl Replay {
         }
         let speaks_v2 = told.body.contains_str("version 2");
         let listing = list_nothing(&told.body);
+        self.requests.one();
         let told = question.ask(&Asking {
             target: &format!("{repository}/git-upload-pack"),
             headers: &[("Git-Protocol", "version=2"), ("Content-Type", REQUEST), ("Accept", RESULT)],

@@ -82,14 +82,14 @@ impl Site {
     }
 }
 
-/// The log's line about a failed synchronisation, after what it answers to a client.
+/// The log's line about a question in vain, after what it answers to a client.
 fn refused(mirror: &mut Heliostat, answer: &str) -> String {
     let heard = mirror.get(&format!("/{APP}/info/refs?service=git-upload-pack"));
     assert_eq!((heard.status, heard.text()), (503, format!("{answer}\n")));
     assert!(heard.header("retry-after").is_some(), "{heard:?}");
     assert!(mirror.stop().success());
     let log = mirror.log();
-    let line = log.lines().find(|line| line.contains("not synchronised"));
+    let line = log.lines().find(|line| line.contains("has not said who may read"));
     line.unwrap_or_else(|| panic!("no word in {log}")).to_owned()
 }
 

@@ -93,9 +93,9 @@ fn figures_are_what_clients_and_the_upstream_saw() {
     assert_eq!(count("heliostat_repositories", "state=\"current\""), 1);
     assert_eq!(count("heliostat_repositories", ""), 1);
     assert_eq!(count("heliostat_syncs_total", "outcome=\"done\""), 1);
-    assert!(count("heliostat_upstream_questions_total", "outcome=\"missing\"") >= 1);
+    assert!(count("heliostat_rights_requests_total", "") >= 3, "of the two repositories");
     assert_eq!(
-        count("heliostat_upstream_requests_total", ""),
+        count("heliostat_upstream_requests_total", "") + count("heliostat_rights_requests_total", ""),
         site.apache.requests().len(),
         "as the upstream's log says"
     );

@@ -51,6 +51,6 @@ fn a_pack_that_is_cut_while_it_is_sent() {
         let words = b"\x03the repository is damaged on this server";
         assert!(answer.windows(words.len()).any(|window| window == words), "no word on band 3");
     }
-    assert!(server.log().contains("the disk has lost pages of"), "{}", server.log());
+    server.logs("the disk has lost pages of");
     server.lives_on();
 }

@@ -190,7 +190,7 @@ fn who_half_closes_is_answered_and_who_is_gone_is_not_waited_for() {
     assert_eq!(waiting[0].head(), INTERIM);
     drop(gone);
     until_live(&server, 3);
-    assert!(server.log().contains("the client went away"), "{}", server.log());
+    server.logs("the client went away");
 
     drop(stopped);
     let [new, old] = waiting.each_mut().map(Peer::read_to_end);

@@ -83,6 +83,15 @@ impl Server {
         }
     }
 
+    /// Waits until the log, which a thread writes, holds `words`.
+    pub fn logs(&self, words: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.log().contains(words) {
+            assert!(Instant::now() < deadline, "{words}: {}", self.log());
+            sleep(Duration::from_millis(10));
+        }
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }

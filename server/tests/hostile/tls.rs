@@ -120,7 +120,7 @@ fn raw_answer(peer: &mut Peer) -> Vec<u8> {
 #[test]
 fn the_wrong_port() {
     let site = Site::start();
-    let log = |words: &str| assert!(site.server.log().contains(words), "{words}: {}", site.server.log());
+    let log = |words: &str| site.server.logs(words);
     for request in ["GET /team/app.git/info/refs HTTP/1.1\r\nHost: h\r\n\r\n", "POST / HTTP/1.0\r\n\r\n", "G"] {
         let answer = site.server.exchange(request);
         assert_eq!(status(&answer), 400, "{answer}");

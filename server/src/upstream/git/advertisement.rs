@@ -20,6 +20,8 @@ const SKIPPED_SHOWN_MAX: usize = 5;
 pub struct Advertisement {
     refs: Vec<Ref>,
     head: Head,
+    /// What the object of `HEAD` finally peels to, if it is a tag.
+    head_peeled: Option<ObjectId>,
     skipped: usize,
     examples: Vec<String>,
     shallow: bool,
@@ -40,7 +42,15 @@ impl Advertisement {
             .filter_map(|value| value.split_once_str(":"))
             .map(|(name, target)| (name.to_vec(), target.to_vec()))
             .collect();
-        Self { refs: Vec::new(), head: Head::Absent, skipped: 0, examples: Vec::new(), shallow: false, symbolic }
+        Self {
+            refs: Vec::new(),
+            head: Head::Absent,
+            head_peeled: None,
+            skipped: 0,
+            examples: Vec::new(),
+            shallow: false,
+            symbolic,
+        }
     }
 
     /// Takes a line of a v2 `ls-refs` answer: `oid-or-unborn SP name *(SP attribute)`.
@@ -85,6 +95,10 @@ impl Advertisement {
             let target = self.symbolic.get(name).cloned();
             return self.take(name, id, None, target.as_deref());
         };
+        if tag == b"HEAD" {
+            self.head_peeled = Some(id);
+            return Ok(());
+        }
         // `capabilities^{}` stands in for the first reference where there is none.
         if let Some(last) = self.refs.last_mut()
             && last.name.as_bstr() == tag
@@ -99,7 +113,7 @@ impl Advertisement {
         if self.shallow {
             return Err(shallow_upstream());
         }
-        let table = RefTable::new(self.refs, self.head);
+        let table = RefTable::new(self.refs, self.head).with_head_peeled(self.head_peeled);
         Ok(Advertised {
             refs: std::sync::Arc::new(table),
             skipped: self.skipped,
@@ -119,6 +133,7 @@ impl Advertisement {
         let broken = id.is_null();
         if name == b"HEAD" {
             self.take_head(Some(id).filter(|_| !broken), target);
+            self.head_peeled = peeled;
             return Ok(());
         }
         let Ok(valid) = RefName::new(name) else {
