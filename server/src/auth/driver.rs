@@ -234,9 +234,10 @@ fn judge(config: &Config, requests: &Arc<Counter>) -> Result<(Option<Box<dyn Jud
     Ok(match (&config.upstream, hook) {
         (Upstream::Directory(_), None) => (None, false),
         (Upstream::Directory(_), Some(hook)) => (Some(Box::new(Hook::new(hook, None, None, requests)?)), false),
-        (Upstream::Git { url, credentials, .. }, None) => {
-            (Some(Box::new(Replay::new(url, config.upstream.egress()?, requests.clone())?)), credentials.is_none())
-        }
+        (Upstream::Git { url, credentials, client, .. }, None) => (
+            Some(Box::new(Replay::new(url, config.upstream.egress()?, requests.clone())?)),
+            credentials.is_none() && client.is_none(),
+        ),
         (Upstream::Git { url, ca, credentials, .. }, Some(hook)) => {
             let own = credentials.as_deref().map(OwnCredential::read).transpose()?;
             let upstream = Some((url.as_str(), config.upstream.egress()?, own));

@@ -1,7 +1,7 @@
 //! Whether what lies in a data directory may be shown to everybody before the upstream has been asked.
 //!
 //! A mirror without credentials of its own holds only what the upstream shows to everybody, and serves that while the
-//! upstream is away, after a restart too. Once a mirror with credentials, or with a hook, has worked on the directory, that
+//! upstream is away, after a restart too. Once a mirror with credentials (a certificate counts), or with a hook, has worked on the directory, that
 //! cannot be told any more of what lies there: a file says so, and stays.
 
 use crate::config::{Config, Upstream};
@@ -15,7 +15,7 @@ const WORDS: &str = "Not all that is mirrored here may be read by everybody: a m
 
 /// Writes it down if `config` makes it so. Before anything is mirrored.
 pub fn note(config: &Config) -> io::Result<()> {
-    let has_credentials = matches!(&config.upstream, Upstream::Git { credentials: Some(_), .. });
+    let has_credentials = matches!(&config.upstream, Upstream::Git { credentials, client, .. } if credentials.is_some() || client.is_some());
     let file = config.node.data.join(FILE);
     if (!has_credentials && config.auth.hook.is_none()) || file.exists() {
         return Ok(());
