@@ -137,13 +137,14 @@ pub const WEBHOOK_BYTES_MAX: usize = 4 << 20;
 pub const WEBHOOKS_PER_SECOND: u32 = 50;
 /// See [`WEBHOOKS_PER_SECOND`].
 pub const WEBHOOKS_BURST: u32 = 500;
-/// Plans of one repository at work at once: more would only take the workers from other repositories.
-pub const PLANS_RUNNING_PER_REPOSITORY_MAX: usize = 4;
-/// Plans of one repository that wait for a worker. More: 503 with Retry-After.
-pub const PLANS_WAITING_PER_REPOSITORY_MAX: usize = 512;
+/// Plans of one repository at work at once, unless the configuration says otherwise: more would only take the workers from
+/// other repositories.
+pub const PLANS_RUNNING_PER_REPOSITORY: usize = 4;
+/// Plans of one repository that wait for a worker, unless the configuration says otherwise. More: 503 with Retry-After.
+pub const PLANS_WAITING_PER_REPOSITORY: usize = 512;
 /// Plans that wait on one shard, all its repositories together. More: 503 with Retry-After.
 pub const PLANS_WAITING_MAX: usize = 2_048;
-/// A plan that has waited this long for a worker is refused: 503 with Retry-After.
+/// A plan that has waited this long for a worker is refused, unless the configuration says otherwise: 503 with Retry-After.
 pub const PLAN_QUEUE_TIME: Duration = Duration::from_secs(30);
 /// Fetches that wait for their objects, of all repositories. More: 503 with Retry-After.
 pub const PARKED_MAX: u32 = 4_096;
@@ -258,7 +259,7 @@ const _: () = assert!(PROXY_HEADER_TIME.as_nanos() < HTTP_HEAD_TIME.as_nanos());
 // A few of the largest at once.
 const _: () = assert!(REQUEST_BYTES_IN_FLIGHT_MAX >= 4 * REQUEST_BYTES_MAX as u64);
 const _: () = assert!(HTTP_DISCARD_BYTES_MAX >= REQUEST_BYTES_MAX);
-const _: () = assert!(PLANS_WAITING_PER_REPOSITORY_MAX < PLANS_WAITING_MAX);
+const _: () = assert!(PLANS_WAITING_PER_REPOSITORY < PLANS_WAITING_MAX);
 const _: () = assert!(PARKED_MAX < HTTP_CONNECTIONS_MAX);
 const _: () = assert!(ANSWER_BUFFER_BYTES >= PKT_LINE_BYTES_MAX);
 

@@ -21,7 +21,12 @@ use crate::{
     tls,
     upstream::transport::{Egress, Proxies},
 };
-use heliostat_core::{RepositoryPath, refs::Shown, sync::Mode};
+use heliostat_core::{
+    RepositoryPath,
+    limits::{HTTP_CONNECTIONS, PLAN_QUEUE_TIME, PLANS_RUNNING_PER_REPOSITORY, PLANS_WAITING_PER_REPOSITORY},
+    refs::Shown,
+    sync::Mode,
+};
 use std::{borrow::Cow, collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// Everything a `serve` needs to know.
@@ -176,6 +181,24 @@ pub struct Limits {
     pub connections: u32,
     /// Open connections of one address, or requests under way where a trusted balancer speaks for it; half of all if `None`.
     pub connections_per_address: Option<u32>,
+    /// Plans of one repository at work at once, default 4.
+    pub plans_per_repository: usize,
+    /// Plans of one repository that wait for a worker, default 512.
+    pub plans_waiting_per_repository: usize,
+    /// How long one waits, default 30 s.
+    pub plan_wait: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: HTTP_CONNECTIONS,
+            connections_per_address: None,
+            plans_per_repository: PLANS_RUNNING_PER_REPOSITORY,
+            plans_waiting_per_repository: PLANS_WAITING_PER_REPOSITORY,
+            plan_wait: PLAN_QUEUE_TIME,
+        }
+    }
 }
 
 impl Store {

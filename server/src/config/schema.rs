@@ -42,7 +42,17 @@ const SECTIONS: &[Section] = &[
     Section { name: "auth", built: &["ttl", "negative_ttl", "stale_if_error"], not_built: &[] },
     Section { name: "store", built: &["generations_kept", "grace", "bytes"], not_built: &[] },
     Section { name: "cache", built: &[], not_built: &["bytes", "directory"] },
-    Section { name: "limits", built: &["connections", "connections_per_address"], not_built: &[] },
+    Section {
+        name: "limits",
+        built: &[
+            "connections",
+            "connections_per_address",
+            "plans_per_repository",
+            "plans_waiting_per_repository",
+            "plan_wait",
+        ],
+        not_built: &[],
+    },
     Section { name: "farm", built: &[], not_built: &["engine", "endpoints", "peer_listen", "tls", "isolation_ttl"] },
     Section { name: "webhook", built: &["secret"], not_built: &[] },
 ];

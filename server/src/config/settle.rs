@@ -13,7 +13,7 @@ use crate::{
     upstream::transport::{Proxies, Proxy, trust},
 };
 use heliostat_core::{
-    limits::{GENERATION_GRACE, GENERATIONS_KEPT, GENERATIONS_KEPT_MAX, HTTP_CONNECTIONS, HTTP_CONNECTIONS_MAX},
+    limits::{GENERATION_GRACE, GENERATIONS_KEPT, GENERATIONS_KEPT_MAX, HTTP_CONNECTIONS_MAX, PLANS_WAITING_MAX},
     refs::Shown,
     sync::Mode,
 };
@@ -45,6 +45,10 @@ const NEGATIVE_TTL_DEFAULT: Duration = Duration::from_secs(5);
 /// Longer, and a right that is given is not given.
 const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(3_600);
 const STALE_IF_ERROR_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// There are no more workers than this.
+const PLANS_PER_REPOSITORY_MAX: usize = CORES_MAX;
+/// A client that waits longer for its turn has given up.
+const PLAN_WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// What holds, with and without an upstream.
 pub(super) struct Settled {
@@ -271,11 +275,7 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
         grace: store.duration("grace", GENERATION_GRACE, Duration::ZERO..=Duration::from_secs(30 * 86_400)),
     };
 
-    let mut limits = Taker { section: limits, mistakes };
-    let limits = Limits {
-        connections: limits.bound("connections", HTTP_CONNECTIONS_MAX).unwrap_or(HTTP_CONNECTIONS),
-        connections_per_address: limits.bound("connections_per_address", HTTP_CONNECTIONS_MAX),
-    };
+    let limits = settle_limits(Taker { section: limits, mistakes });
 
     let webhook = settle_webhook(Taker { section: webhook, mistakes });
     let mirrors = settle_mirrors(file.mirrors, flags, upstream.as_ref(), mistakes);
@@ -334,6 +334,22 @@ fn settle_http(mut http: Taker<'_>, flags: &Overrides, doubts: &mut Vec<Mistake>
     let proxy_protocol = http.truth("proxy_protocol").unwrap_or(false);
     let tls = http.identity(("tls.certificate", "tls.key"), doubts);
     Http { listen, proxy_protocol, trusted_proxies: Trusted::new(networks), tls }
+}
+
+fn settle_limits(mut limits: Taker<'_>) -> Limits {
+    let default = Limits::default();
+    let times = Duration::from_secs(1)..=PLAN_WAIT_MAX;
+    Limits {
+        connections: limits.bound("connections", HTTP_CONNECTIONS_MAX).unwrap_or(default.connections),
+        connections_per_address: limits.bound("connections_per_address", HTTP_CONNECTIONS_MAX),
+        plans_per_repository: limits
+            .count("plans_per_repository", 1..=PLANS_PER_REPOSITORY_MAX)
+            .unwrap_or(default.plans_per_repository),
+        plans_waiting_per_repository: limits
+            .count("plans_waiting_per_repository", 1..=PLANS_WAITING_MAX)
+            .unwrap_or(default.plans_waiting_per_repository),
+        plan_wait: limits.duration("plan_wait", default.plan_wait, times),
+    }
 }
 
 fn settle_admin(mut admin: Taker<'_>, flags: &Overrides, http_listen: SocketAddr) -> Admin {

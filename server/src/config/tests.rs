@@ -55,6 +55,9 @@ grace = "1h"
 [limits]
 connections = 500
 connections_per_address = 100
+plans_per_repository = 2
+plans_waiting_per_repository = 20
+plan_wait = "10s"
 
 [webhook]
 secret = "fedcba9876543210"
@@ -88,6 +91,9 @@ fn a_whole_file() {
     assert_eq!(config.store.generations_kept, 3);
     assert!(config.http.proxy_protocol && config.http.trusted_proxies.contains([10, 1, 2, 3].into()));
     assert_eq!((config.limits.connections, config.limits.connections_per_address), (500, Some(100)));
+    let Limits { plans_per_repository, plans_waiting_per_repository, plan_wait, .. } = config.limits;
+    assert_eq!((plans_per_repository, plans_waiting_per_repository), (2, 20));
+    assert_eq!(plan_wait, Duration::from_secs(10));
     assert_eq!(config.warnings(), Vec::<String>::new());
     let seconds = [config.auth.ttl, config.auth.negative_ttl, config.auth.stale_if_error].map(|time| time.as_secs());
     assert_eq!((seconds, config.auth.hook.as_deref()), ([30, 1, 3600], Some("https://judge.example.com/authenticate")));

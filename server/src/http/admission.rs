@@ -149,11 +149,9 @@ impl Drop for Held {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { connections: 1_000, connections_per_address: None };
-
     #[test]
     fn connections_are_bounded_in_all_and_per_address() {
-        let admission = Arc::new(Admission::new(DESCRIPTORS_RESERVED + 20, &LIMITS));
+        let admission = Arc::new(Admission::new(DESCRIPTORS_RESERVED + 20, &Limits::default()));
         let address = |n: u8| IpAddr::from([10, 0, 0, n]);
         let enter = |n: u8| Some((admission.enter()?, admission.place(address(n))?));
         let mut held: Vec<_> = (0..10).map(|_| enter(1).expect("room")).collect();
@@ -180,7 +178,7 @@ mod tests {
             (0, 40, None, (16, 8)),
             (u64::MAX, 1, None, (1, 1)),
         ] {
-            let limits = Limits { connections, connections_per_address: per_address };
+            let limits = Limits { connections, connections_per_address: per_address, ..Limits::default() };
             let admission = Admission::new(descriptors, &limits);
             assert_eq!((admission.connections_max, admission.per_address_max), expected);
         }
@@ -188,7 +186,7 @@ mod tests {
 
     #[test]
     fn neighbours_in_ipv6_are_one_address() {
-        let admission = Admission::new(u64::MAX, &LIMITS);
+        let admission = Admission::new(u64::MAX, &Limits::default());
         let bucket = |text: &str| admission.bucket(text.parse().unwrap());
         assert_eq!(bucket("2001:db8::1"), bucket("2001:db8::ffff:2"));
         assert_eq!(bucket("::ffff:10.0.0.1"), bucket("10.0.0.1"));
@@ -196,7 +194,7 @@ mod tests {
 
     #[test]
     fn request_bytes_are_bounded_together() {
-        let admission = Arc::new(Admission::new(1_000, &LIMITS));
+        let admission = Arc::new(Admission::new(1_000, &Limits::default()));
         let (mut a, mut b) = (admission.hold(), admission.hold());
         assert!(a.grow_to(REQUEST_BYTES_IN_FLIGHT_MAX - 10) && b.grow_to(10) && b.grow_to(10));
         assert!(!b.grow_to(11));

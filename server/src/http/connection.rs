@@ -77,6 +77,10 @@ pub async fn run(shard: Rc<Shard>, wire: Rc<Wire>, door: Door) {
             }
             return;
         }
+        if input.is_empty() {
+            // Nothing is kept of what the last request took, while the next one may be long in coming.
+            input = Vec::new();
+        }
         patience = Patience::fixed(Instant::now(), HTTP_IDLE_TIME);
         task::yield_if_needed().await;
     }

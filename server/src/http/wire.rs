@@ -23,6 +23,12 @@ use std::{
 /// Bytes read at once: a request fits, and a compressed body's inflated form stays small.
 pub const READ_BYTES: usize = 16 << 10;
 
+thread_local! {
+    /// What is read comes through here, so that a connection that waits holds no buffer of its own: 9,400 slow ones took 21 to
+    /// 25 KiB each with one of 16 KiB.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
+
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaited {
@@ -127,20 +133,22 @@ impl Wire {
     }
 
     fn poll_read_at_most(&self, cx: &mut Context<'_>, input: &mut Vec<u8>, bytes: usize) -> Poll<io::Result<usize>> {
-        let len = input.len();
-        input.resize(len + bytes, 0);
-        let result = {
-            let stream = &mut *self.stream.borrow_mut();
-            match &mut *self.tls.borrow_mut() {
-                None => Pin::new(stream).poll_read(cx, &mut input[len..]),
-                Some(tls) => tls.poll_read(stream, cx, &mut input[len..]),
-            }
-        };
-        let read = match &result {
-            Poll::Ready(Ok(read)) => *read,
-            _ => 0,
-        };
-        input.truncate(len + read);
+        let (result, read) = SCRATCH.with_borrow_mut(|scratch| {
+            let scratch = &mut scratch[..bytes.min(READ_BYTES)];
+            let result = {
+                let stream = &mut *self.stream.borrow_mut();
+                match &mut *self.tls.borrow_mut() {
+                    None => Pin::new(stream).poll_read(cx, scratch),
+                    Some(tls) => tls.poll_read(stream, cx, scratch),
+                }
+            };
+            let read = match &result {
+                Poll::Ready(Ok(read)) => *read,
+                _ => 0,
+            };
+            input.extend_from_slice(&scratch[..read]);
+            (result, read)
+        });
         self.ended.set(self.ended.get() || matches!(result, Poll::Ready(Ok(0))));
         self.moved(read);
         result

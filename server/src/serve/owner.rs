@@ -1,13 +1,11 @@
 //! The queue in front of the workers, one per owner shard: fair among repositories, bounded in every direction.
 //!
-//! Pure but for the channels inside the jobs. Repositories take turns; one of them has at most
-//! [`PLANS_RUNNING_PER_REPOSITORY_MAX`] plans at work, so that a storm on one does not keep the others waiting.
+//! Pure but for the channels inside the jobs. Repositories take turns; one of them has at most so many plans at work, so
+//! that a storm on one does not keep the others waiting.
 
 use super::job::{Job, Step};
-use heliostat_core::{
-    limits::{PLAN_QUEUE_TIME, PLANS_RUNNING_PER_REPOSITORY_MAX, PLANS_WAITING_MAX, PLANS_WAITING_PER_REPOSITORY_MAX},
-    store::RepositoryId,
-};
+use crate::config::Limits;
+use heliostat_core::{limits::PLANS_WAITING_MAX, store::RepositoryId};
 use std::{
     collections::{HashMap, VecDeque},
     sync::atomic::Ordering,
@@ -23,6 +21,7 @@ pub struct Owner<J = Job> {
     running: usize,
     running_max: usize,
     refused: usize,
+    limits: Limits,
 }
 
 struct Line<J> {
@@ -64,7 +63,7 @@ impl Queued for Job {
 
 impl<J: Queued> Owner<J> {
     /// A queue in front of `workers` that other shards use too: this one keeps at most that many busy.
-    pub fn new(workers: usize) -> Self {
+    pub fn new(workers: usize, limits: Limits) -> Self {
         Self {
             lines: HashMap::new(),
             turns: VecDeque::new(),
@@ -72,6 +71,7 @@ impl<J: Queued> Owner<J> {
             running: 0,
             running_max: workers.max(1),
             refused: 0,
+            limits,
         }
     }
 
@@ -85,7 +85,7 @@ impl<J: Queued> Owner<J> {
         let repository = job.repository();
         let line =
             self.lines.entry(repository).or_insert(Line { waiting: VecDeque::new(), running: 0, in_turn: false });
-        if self.waiting >= PLANS_WAITING_MAX || line.waiting.len() >= PLANS_WAITING_PER_REPOSITORY_MAX {
+        if self.waiting >= PLANS_WAITING_MAX || line.waiting.len() >= self.limits.plans_waiting_per_repository {
             self.forget_if_idle(repository);
             self.refused += 1;
             job.refuse();
@@ -141,7 +141,7 @@ impl<J: Queued> Owner<J> {
             for job in std::mem::take(&mut line.waiting) {
                 if job.is_abandoned() {
                     drop(job);
-                } else if now.duration_since(job.arrived()) > PLAN_QUEUE_TIME {
+                } else if now.duration_since(job.arrived()) > self.limits.plan_wait {
                     self.refused += 1;
                     job.refuse();
                 } else {
@@ -158,7 +158,7 @@ impl<J: Queued> Owner<J> {
         if let Some(line) = self.lines.get_mut(&repository)
             && !line.in_turn
             && !line.waiting.is_empty()
-            && line.running < PLANS_RUNNING_PER_REPOSITORY_MAX
+            && line.running < self.limits.plans_per_repository
         {
             line.in_turn = true;
             self.turns.push_back(repository);
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn repositories_take_turns_and_none_takes_all() {
-        let (maker, mut owner) = (Maker::default(), Owner::new(100));
+        let (maker, mut owner) = (Maker::default(), Owner::new(100, Limits::default()));
         for _ in 0..10 {
             owner.arrive(maker.job(1));
         }
@@ -230,8 +230,28 @@ mod tests {
     }
 
     #[test]
+    fn what_the_configuration_says_holds() {
+        let limits = Limits {
+            plans_per_repository: 1,
+            plans_waiting_per_repository: 2,
+            plan_wait: Duration::from_secs(1),
+            ..Limits::default()
+        };
+        let (maker, mut owner) = (Maker::default(), Owner::new(100, limits));
+        for repository in [1, 1, 1, 2] {
+            owner.arrive(maker.job(repository));
+        }
+        assert_eq!(maker.refused.get(), 1);
+        assert_eq!(started(&mut owner), [1, 2]);
+        owner.expire(Instant::now());
+        assert_eq!((owner.waiting, maker.refused.get()), (1, 1));
+        owner.expire(Instant::now() + Duration::from_secs(2));
+        assert_eq!((owner.waiting, maker.refused.get()), (0, 2));
+    }
+
+    #[test]
     fn workers_are_not_overrun() {
-        let (maker, mut owner) = (Maker::default(), Owner::new(2));
+        let (maker, mut owner) = (Maker::default(), Owner::new(2, Limits::default()));
         for repository in 0..5 {
             owner.arrive(maker.job(repository));
         }
@@ -243,8 +263,8 @@ mod tests {
 
     #[test]
     fn the_queue_has_ends_and_leaves_nothing_behind() {
-        let (maker, mut owner) = (Maker::default(), Owner::new(1));
-        for _ in 0..PLANS_WAITING_PER_REPOSITORY_MAX + 3 {
+        let (maker, mut owner) = (Maker::default(), Owner::new(1, Limits::default()));
+        for _ in 0..Limits::default().plans_waiting_per_repository + 3 {
             owner.arrive(maker.job(1));
         }
         assert_eq!(maker.refused.get(), 3);
@@ -255,14 +275,14 @@ mod tests {
         }
         owner.arrive(maker.job(other));
         assert_eq!(maker.refused.get(), 4);
-        owner.expire(Instant::now() + PLAN_QUEUE_TIME + Duration::from_secs(1));
+        owner.expire(Instant::now() + Limits::default().plan_wait + Duration::from_secs(1));
         assert_eq!(maker.refused.get(), 4 + PLANS_WAITING_MAX);
         assert!(owner.lines.is_empty() && owner.turns.is_empty() && owner.waiting == 0);
     }
 
     #[test]
     fn who_has_left_is_not_worked_for() {
-        let (maker, mut owner) = (Maker::default(), Owner::new(1));
+        let (maker, mut owner) = (Maker::default(), Owner::new(1, Limits::default()));
         let mut gone = maker.job(1);
         gone.abandoned = true;
         owner.arrive(gone);

@@ -159,7 +159,7 @@ impl Shard {
 pub async fn run(seat: Seat) {
     let shard = Rc::new(Shard {
         index: seat.index,
-        owner: RefCell::new(Owner::new(seat.node.workers.len())),
+        owner: RefCell::new(Owner::new(seat.node.workers.len(), seat.node.config.limits.clone())),
         grants: RefCell::default(),
         node: seat.node,
         post: seat.post,

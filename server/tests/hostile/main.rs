@@ -28,6 +28,28 @@
 //! | TLS that is none, slow, cut off, endless, in single bytes | `tls` |
 //! | the dumb protocol | `paths::files_are_not_served` |
 //!
+//! Which limit (`core/src/limits.rs`; for operators in docs/operating.md) is shown to hold where, by what is sent beyond it:
+//!
+//! | limit | tests |
+//! |---|---|
+//! | connections, in all and of one address | `limits::a_full_server_says_so`, `http::admission`, `e2e::balancers` (connections) |
+//! | requests of one address | `e2e::balancers` (requests) |
+//! | descriptors | `limits::out_of_descriptors` |
+//! | slow connections, as many as there is room for | `crowd` |
+//! | PROXY headers: bytes, time | `proxy`, `http::proxy_protocol`, fuzz `proxy_header` |
+//! | heads: bytes, lines, time | `heads`, `http::head`, fuzz `http_head`; `slow::slow_heads` |
+//! | idle connections | `slow::idle_connections` |
+//! | bodies: bytes, ratio, members, pace, all together | `bodies`, `http::body`; `slow::slow_bodies`; `limits::request_bytes_in_flight` |
+//! | what is read of a refused body, and ahead of an answer | `limits::a_refused_body_is_not_read_for_ever`, `limits::pipelined_bytes_are_not_gathered` |
+//! | answers that are not taken | `slow::readers_that_do_not_read`, `http::patience` |
+//! | packet lines, wants, haves, rounds, filters, shallows, requests | `core::protocol::bounds`, `core::protocol::v2`, `e2e::hostile` |
+//! | plans: at work, waiting, for how long | `queue`, `serve::owner` |
+//! | packs from an upstream | `core::store::hostile::limits_hold`, fuzz `pack_ingest` |
+//! | an upstream's heads, bodies, references | `upstream::hostile`, `upstream::transport` |
+//! | objects in memory | `large_objects` |
+//! | callers that wait for the upstream | `core::sync::tests` |
+//! | draining | `drain` |
+//!
 //! Not yet here, since what they attack is not: commands and channels of SSH, several nodes.
 
 #![allow(clippy::unwrap_used, reason = "a failure in a test ends the test")]
@@ -35,6 +57,7 @@
 mod admin;
 mod blame;
 mod bodies;
+mod crowd;
 mod damage;
 mod drain;
 mod folder;

@@ -2,7 +2,7 @@
 
 use crate::support::{LS_REFS, Peer, Server, noise, post, repository_with, status};
 use crate::threads::Stopped;
-use heliostat_core::limits::{KEEP_ALIVE_INTERVAL, PLAN_QUEUE_TIME, PLANS_WAITING_PER_REPOSITORY_MAX};
+use heliostat_core::limits::{KEEP_ALIVE_INTERVAL, PLAN_QUEUE_TIME, PLANS_WAITING_PER_REPOSITORY};
 use std::{
     fs::{self, File},
     io::Read,
@@ -61,7 +61,7 @@ fn who_finds_it_full_hears_503() {
     let request = fetch(&tip, &["no-progress"]);
     let stopped = Stopped::named(&server, "plan-");
     let began = Instant::now();
-    let mut peers: Vec<_> = (0..=WORKERS + PLANS_WAITING_PER_REPOSITORY_MAX)
+    let mut peers: Vec<_> = (0..=WORKERS + PLANS_WAITING_PER_REPOSITORY)
         .map(|_| {
             let mut peer = server.peer();
             peer.send(&request);
@@ -89,6 +89,46 @@ fn who_finds_it_full_hears_503() {
     for mut peer in peers {
         let text = peer.read_to_end();
         assert!(is_whole(&text), "{text}");
+    }
+    server.lives_on();
+}
+
+/// The same with a queue as short as the configuration says, and patience as little.
+#[test]
+fn a_short_queue() {
+    let folder = TempDir::new().unwrap();
+    repository_with(&folder.path().join("upstream/team/app.git"), b"hello\n");
+    let file = folder.path().join("heliostat.toml");
+    fs::write(&file, "[limits]\nplans_waiting_per_repository = 3\nplan_wait = \"1s\"\n").unwrap();
+    let server = Server::on(folder, &[], &["--cores", "1", "--config", &file.display().to_string()]);
+    assert!(server.clone("first").status().unwrap().success());
+    let tip = fs::read_to_string(server.folder.path().join("upstream/team/app.git/refs/heads/main")).unwrap();
+    let request = fetch(tip.trim(), &["no-progress"]);
+    let stopped = Stopped::named(&server, "plan-");
+    let mut peers: Vec<_> = (0..WORKERS + 3 + 2)
+        .map(|_| {
+            let mut peer = server.peer();
+            peer.send(&request);
+            peer
+        })
+        .collect();
+    // Two find no place, three wait in vain; those that were at work are served once there are workers.
+    let began = Instant::now();
+    let mut refused = 0;
+    while refused < 5 {
+        assert!(began.elapsed() < PLAN_QUEUE_TIME / 2, "only {refused} are refused");
+        peers.retain_mut(|peer| {
+            let Some(bytes) = arrived(peer) else { return true };
+            assert_eq!(status(&String::from_utf8_lossy(&bytes)), 503);
+            refused += 1;
+            false
+        });
+        sleep(Duration::from_millis(5));
+    }
+    drop(stopped);
+    assert_eq!(peers.len(), WORKERS);
+    for mut peer in peers {
+        assert!(is_whole(&peer.read_to_end()));
     }
     server.lives_on();
 }
