@@ -173,6 +173,8 @@ const SPELLINGS: &[Exception] = &[
     ("core/src/repository_path.rs", "what the other spelling is, not whether it means the same"),
     ("server/src/config/mod.rs", "a pattern on either spelling is one on both at an upstream of kind git"),
     ("server/src/cli/purge.rs", "without a node, what is dropped lies under either spelling"),
+    ("server/src/auth/gate.rs", "a rule on either spelling is one on both: who may not read hears no difference"),
+    ("server/src/admin/rights.rs", "what is remembered under either spelling is forgotten"),
     ("server/src/cli/sync.rs", "either spelling of a name on the command line is found in the node's list"),
 ];
 const SPELLING: &str = "other_spelling";

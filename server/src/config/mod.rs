@@ -8,6 +8,7 @@ mod file;
 mod pattern;
 mod schema;
 mod settle;
+mod taker;
 mod together;
 mod value;
 mod webhook;

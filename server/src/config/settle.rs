@@ -3,14 +3,14 @@
 use super::{
     Admin, Auth, Beside, Config, Http, Limits, Mirror, Mistake, Node, Origin, Overrides, Pattern, Store, Sync,
     Upstream, Webhook,
-    file::{File, Raw, Section, Setting},
-    parse_duration, parse_size, together,
+    file::{File, Section},
+    taker::{Kind, Taker},
+    together,
 };
 use crate::{
     auth::{check_hook_url, own::OwnCredential},
     http::client::Trusted,
-    tls::{Files, Identity, Part},
-    upstream::transport::{Proxies, Proxy, trust},
+    upstream::transport::trust,
 };
 use heliostat_core::{
     limits::{GENERATION_GRACE, GENERATIONS_KEPT, GENERATIONS_KEPT_MAX, HTTP_CONNECTIONS_MAX, PLANS_WAITING_MAX},
@@ -56,186 +56,6 @@ pub(super) struct Settled {
     pub(super) beside: Beside,
     /// `None` if there is no usable upstream.
     pub(super) config: Option<Config>,
-}
-
-/// Takes settings out of one section, and notes what is wrong with them.
-struct Taker<'a> {
-    section: Section,
-    mistakes: &'a mut Vec<Mistake>,
-}
-
-impl Taker<'_> {
-    fn wrong(&mut self, origin: Origin, text: impl Into<String>) {
-        self.mistakes.push(Mistake::new(origin, text));
-    }
-
-    fn text(&mut self, key: &str) -> Option<(Origin, String)> {
-        let Setting { origin, value } = self.section.remove(key)?;
-        match value {
-            Raw::Text(text) if !text.is_empty() => Some((origin, text)),
-            Raw::Text(_) => {
-                self.wrong(origin, format!("`{key}` must not be empty"));
-                None
-            }
-            _ => {
-                self.wrong(origin, format!("`{key}` is written as text, in quotes"));
-                None
-            }
-        }
-    }
-
-    /// What the flag `name` says, or else the file. What is wrong with the file shows all the same.
-    fn overridden(&mut self, flag: Option<&String>, name: &'static str, key: &str) -> Option<(Origin, String)> {
-        let file = self.text(key);
-        let Some(text) = flag else { return file };
-        if text.is_empty() {
-            self.wrong(Origin::Flag(name), "must not be empty");
-            return None;
-        }
-        Some((Origin::Flag(name), text.clone()))
-    }
-
-    fn texts(&mut self, key: &str) -> Vec<(Origin, String)> {
-        match self.section.remove(key) {
-            None => Vec::new(),
-            Some(Setting { origin, value: Raw::Texts(list) }) => list.into_iter().map(|t| (origin, t)).collect(),
-            Some(Setting { origin, value: Raw::Text(one) }) => vec![(origin, one)],
-            Some(Setting { origin, .. }) => {
-                self.wrong(origin, format!("`{key}` is a list of texts"));
-                Vec::new()
-            }
-        }
-    }
-
-    fn refs(&mut self) -> Shown {
-        let patterns = self.texts("refs");
-        Shown::new(patterns.iter().map(|(_, text)| text.as_str())).unwrap_or_else(|why| {
-            let origin = patterns.first().map_or(Origin::Nowhere, |(origin, _)| *origin);
-            self.wrong(origin, why);
-            Shown::default()
-        })
-    }
-
-    fn duration(&mut self, key: &str, default: Duration, range: std::ops::RangeInclusive<Duration>) -> Duration {
-        let Some((origin, text)) = self.text(key) else { return default };
-        match parse_duration(&text) {
-            Ok(duration) if range.contains(&duration) => duration,
-            Ok(_) => {
-                self.wrong(origin, format!("`{key}` must lie between {:?} and {:?}", range.start(), range.end()));
-                default
-            }
-            Err(text) => {
-                self.wrong(origin, text);
-                default
-            }
-        }
-    }
-
-    fn size(&mut self, key: &str, min: u64) -> Option<(Origin, u64)> {
-        let (origin, text) = self.text(key)?;
-        match parse_size(&text) {
-            Ok(size) if size >= min => return Some((origin, size)),
-            Ok(_) => self.wrong(origin, format!("`{key}` is at least {min} bytes")),
-            Err(text) => self.wrong(origin, text),
-        }
-        None
-    }
-
-    fn count(&mut self, key: &str, range: std::ops::RangeInclusive<usize>) -> Option<usize> {
-        let Setting { origin, value } = self.section.remove(key)?;
-        if let Raw::Number(number) = value
-            && let Ok(count) = usize::try_from(number)
-            && range.contains(&count)
-        {
-            return Some(count);
-        }
-        self.wrong(origin, format!("`{key}` is a whole number from {} to {}", range.start(), range.end()));
-        None
-    }
-
-    /// A number of connections or the like.
-    fn bound(&mut self, key: &str, max: u32) -> Option<u32> {
-        self.count(key, 1..=usize::try_from(max).unwrap_or(usize::MAX)).and_then(|count| u32::try_from(count).ok())
-    }
-
-    fn truth(&mut self, key: &str) -> Option<bool> {
-        let Setting { origin, value } = self.section.remove(key)?;
-        if let Raw::Truth(truth) = value {
-            return Some(truth);
-        }
-        self.wrong(origin, format!("`{key}` is true or false, without quotes"));
-        None
-    }
-
-    fn address(&mut self, given: Option<(Origin, String)>, default: SocketAddr) -> (Origin, SocketAddr) {
-        let Some((origin, text)) = given else { return (Origin::Nowhere, default) };
-        match text.parse() {
-            Ok(address) => (origin, address),
-            Err(_) => {
-                self.wrong(
-                    origin,
-                    format!("`{text}` is not an address: write IP:PORT, as in 0.0.0.0:8080 or [::]:8080"),
-                );
-                (origin, default)
-            }
-        }
-    }
-}
-
-impl Taker<'_> {
-    /// The certificate and the key that two settings name, read for what is wrong with them. One is of no use without the
-    /// other.
-    fn identity(&mut self, keys: (&'static str, &'static str), doubts: &mut Vec<Mistake>) -> Option<Files> {
-        let given = (self.section.get(keys.0).map(|s| s.origin), self.section.get(keys.1).map(|s| s.origin));
-        let (certificate, key) = (self.text(keys.0), self.text(keys.1));
-        match given {
-            (Some(origin), None) => self.wrong(origin, format!("`{}` needs `{}`, the file of its key", keys.0, keys.1)),
-            (None, Some(origin)) => self.wrong(origin, format!("`{}` needs `{}`", keys.1, keys.0)),
-            _ => {}
-        }
-        let ((certificate_origin, certificate), (key_origin, key)) = certificate.zip(key)?;
-        let files = Files { certificate: certificate.into(), key: key.into() };
-        let placed = |part, text| match part {
-            Part::Certificate => Mistake::new(certificate_origin, format!("`{}`: {text}", keys.0)),
-            Part::Key => Mistake::new(key_origin, format!("`{}`: {text}", keys.1)),
-        };
-        match Identity::read(&files) {
-            Ok(identity) => doubts.extend(identity.doubts.into_iter().map(|doubt| placed(doubt.part, doubt.text))),
-            Err(flaw) => self.mistakes.push(placed(flaw.part, flaw.text)),
-        }
-        Some(files)
-    }
-}
-
-impl Taker<'_> {
-    /// The proxies of `proxy`, or of the environment where there is none. (An empty one is for none at all.)
-    fn proxies(&mut self, flags: &Overrides, kind: Option<Kind>) -> Proxies {
-        let written =
-            matches!(self.section.get("proxy"), Some(Setting { value: Raw::Text(text), .. }) if text.is_empty());
-        if written {
-            self.section.remove("proxy");
-            return Proxies::default();
-        }
-        let was_given = self.section.contains_key("proxy");
-        if let Some((origin, text)) = self.text("proxy") {
-            return Proxy::parse(&text, "`proxy` in [upstream]").map_or_else(
-                |error| {
-                    self.wrong(origin, format!("`proxy`: {error}"));
-                    Proxies::default()
-                },
-                Proxies::only,
-            );
-        }
-        if was_given || kind == Some(Kind::Directory) {
-            return Proxies::default();
-        }
-        Proxies::of_environment(&|name| flags.proxies.get(name).cloned()).unwrap_or_else(|(name, error)| {
-            let text =
-                format!("{error}; `proxy` in [upstream] goes before the environment, and `proxy = \"\"` is for none");
-            self.wrong(Origin::Flag(name), text);
-            Proxies::default()
-        })
-    }
 }
 
 /// Puts file and overrides together.
@@ -401,12 +221,6 @@ fn settle_auth(mut auth: Taker<'_>, hook: Option<String>) -> Auth {
         stale_if_error: auth.duration("stale_if_error", Duration::ZERO, Duration::ZERO..=STALE_IF_ERROR_MAX),
         hook,
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Git,
-    Directory,
 }
 
 fn settle_upstream(mut section: Taker<'_>, flags: &Overrides, doubts: &mut Vec<Mistake>) -> Option<(Origin, Upstream)> {

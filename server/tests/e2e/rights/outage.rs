@@ -73,20 +73,20 @@ fn nobody_is_let_in_for_longer_unless_that_was_said() {
     assert!(error.contains("503") && !error.contains("Authentication"), "{error}");
 }
 
-/// A credential helper that Git asks to forget what was refused: in an outage it is not asked.
+/// What Git asks for credentials, and to forget what was refused: in an outage it is not asked to.
 #[test]
 fn a_saved_password_is_kept() {
     let mut house = House::start(true, "[auth]\nttl = \"1s\"\n");
     let erased = house.sandbox.path().join("erased");
     let (user, password) = ALICE.split_once(':').unwrap();
-    let helper = format!(
+    let asked = format!(
         "credential.helper=!f() {{ if test \"$1\" = erase; then touch {}; fi; echo username={user}; echo password={password}; }}; f",
         erased.display()
     );
-    house.clone(&house.url(PRIVATE, None), &[&helper]).unwrap();
+    house.clone(&house.url(PRIVATE, None), &[&asked]).unwrap();
     house.apache.stop();
     pass(Duration::from_secs(1));
-    house.clone(&house.url(PRIVATE, Some("alice")), &[&helper]).unwrap_err();
+    house.clone(&house.url(PRIVATE, Some("alice")), &[&asked]).unwrap_err();
     assert!(!erased.exists(), "Git was told that the password is wrong");
 }
 

@@ -90,17 +90,17 @@ fn what_is_not_there() {
     assert_eq!(asked, 0, "no rule mirrors it, and nobody was asked");
 }
 
-/// Git with a credential helper, with a header of its own, with the user in the URL.
+/// Git with somebody to ask for credentials, with a header of its own, with the user in the URL.
 #[test]
 fn clients_bring_credentials_in_their_ways() {
     let house = House::start(true, "");
     let from = house.apache.url().replace("://", &format!("://{ALICE}@"));
     let upstream = house.clone(&format!("{from}/{ALICES}"), &[]).unwrap();
     let (user, password) = ALICE.split_once(':').unwrap();
-    let helper = format!("credential.helper=!f() {{ echo username={user}; echo password={password}; }}; f");
+    let asked = format!("credential.helper=!f() {{ echo username={user}; echo password={password}; }}; f");
     let header = format!("http.extraHeader=Authorization: {}", basic(ALICE));
     for (url, settings) in [
-        (house.url(ALICES, None), &[helper.as_str()][..]),
+        (house.url(ALICES, None), &[asked.as_str()][..]),
         (house.url(ALICES, None), &[header.as_str()]),
         (house.url(ALICES, Some(ALICE)), &[]),
         (house.url(ALICES, Some(ALICE)), &["protocol.version=0"]),
@@ -111,7 +111,7 @@ fn clients_bring_credentials_in_their_ways() {
         sound_and_same(&house.git, &clone, &upstream).unwrap();
     }
     // Only when it posts is it asked.
-    house.clone(&house.url(POSTED, None), &[&helper]).unwrap();
+    house.clone(&house.url(POSTED, None), &[&asked]).unwrap();
     let refused = house.clone(&house.url(ALICES, Some(BOB)), &[]).unwrap_err();
     assert!(refused.contains("403"), "{refused}");
     let unasked = house.clone(&house.url(ALICES, None), &[]).unwrap_err();
