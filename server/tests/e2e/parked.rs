@@ -286,3 +286,15 @@ fn draining() {
     let text = reader.join().unwrap().text();
     assert!(text.ends_with("ERR the server is shutting down, try again"), "{text}");
 }
+
+/// The empty request by which Git finds out whether it may post a large one needs no objects, and has no place to wait.
+#[test]
+fn the_probe_before_a_large_request() {
+    let scene = Scene::start("wait = \"2s\"");
+    scene.commit();
+    scene.throttle.limit(SLOW);
+    scene.ls_refs(APP);
+    let answer = post(scene.port(), APP, 2, &["0000"]);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(scene.mirror.stored().is_empty(), "its objects are on their way");
+}
