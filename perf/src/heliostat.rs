@@ -45,7 +45,8 @@ impl Heliostat {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Asks for a repository's references until they come: then it is mirrored.
+    /// Asks for a repository's references until they come: then it is mirrored. In v0, whose first answer is not given
+    /// before the objects are here.
     pub fn wait_mirrored(&self, repository: &str) -> io::Result<Duration> {
         let begin = Instant::now();
         let path = format!("/{repository}/info/refs?service=git-upload-pack");
@@ -63,7 +64,7 @@ impl Heliostat {
 fn status(port: u16, path: &str) -> io::Result<u16> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nGit-Protocol: version=2\r\nConnection: close\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut head = [0; 12];
     stream.read_exact(&mut head)?;
     // To the end, so that the server sees no reset.

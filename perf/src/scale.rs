@@ -74,9 +74,11 @@ pub struct Measured {
     pub references: u64,
     /// Making the upstream.
     pub make_seconds: f64,
-    /// Mirroring it.
+    /// Mirroring it, while the first clone waits for that.
     pub mirror_seconds: f64,
-    /// Most memory while mirroring, in bytes.
+    /// `git clone --mirror` that begins before anything is mirrored.
+    pub first_clone_seconds: f64,
+    /// Most memory while mirroring and until the first clone has ended, in bytes.
     pub mirror_memory_bytes: u64,
     /// `git clone --mirror` through the mirror.
     pub clone_seconds: f64,
@@ -104,14 +106,23 @@ impl Scale {
         let address = apache.as_ref().map_or_else(|| upstream.display().to_string(), Apache::url);
         let heliostat = Heliostat::start(&self.heliostat, &folder.join("heliostat"), &address)?;
         let id = heliostat.server.id();
-        let (mirrored, mirror_memory_bytes) = watched(id, || heliostat.wait_mirrored(REPOSITORY));
-        let (mirrored, mirror_memory_bytes) = (mirrored?, mirror_memory_bytes?);
-
         let url = format!("{}/{REPOSITORY}", heliostat.url());
-        let clone = folder.join("clone.git");
-        let target = clone.display().to_string();
-        let (_, cloned) = timed(|| git.run(folder, &["clone", "--quiet", "--mirror", &url, &target]))?;
-        let (_, verified) = timed(|| verify(&git, &upstream.join(REPOSITORY), &clone))?;
+        let clone = |target: &Path| {
+            let target = target.display().to_string();
+            timed(|| git.run(folder, &["clone", "--quiet", "--mirror", &url, &target])).map(|(_, took)| took)
+        };
+        let (first, second) = (folder.join("first.git"), folder.join("second.git"));
+        let (began, mirror_memory_bytes) = watched(id, || {
+            thread::scope(|scope| {
+                let cloned = scope.spawn(|| clone(&first));
+                (heliostat.wait_mirrored(REPOSITORY), cloned.join())
+            })
+        });
+        let (mirrored, first_cloned) = (began.0?, began.1.map_err(|_| io::Error::other("a clone panicked"))??);
+        let mirror_memory_bytes = mirror_memory_bytes?;
+        let cloned = clone(&second)?;
+        let (_, verified) = timed(|| verify(&git, &upstream.join(REPOSITORY), &second))?;
+        verify(&git, &upstream.join(REPOSITORY), &first)?;
 
         let idle_memory_bytes = heliostat.server.memory_bytes()?;
         let mut fleets = Vec::new();
@@ -127,6 +138,7 @@ impl Scale {
             references,
             make_seconds: made.as_secs_f64(),
             mirror_seconds: mirrored.as_secs_f64(),
+            first_clone_seconds: first_cloned.as_secs_f64(),
             mirror_memory_bytes,
             clone_seconds: cloned.as_secs_f64(),
             verify_seconds: verified.as_secs_f64(),

@@ -117,13 +117,12 @@ impl Session {
             State::Begin | State::Keys(_) if self.version == Version::V2 => {
                 Peek::command(self.input.rest()).or_else(nothing_more)
             }
-            State::Begin | State::Needs(_) | State::Negotiating { .. } => {
-                if self.input.rest().is_empty() {
-                    nothing_more()
-                } else {
-                    Some(Asked::Pack)
-                }
-            }
+            State::Begin | State::Needs(_) | State::Negotiating { .. } => match self.input.rest() {
+                b"" => nothing_more(),
+                // Also how Git finds out whether it may post a large request, of whatever version.
+                rest if matches!(self.state, State::Begin) && rest.starts_with(b"0000") => Some(Asked::Nothing),
+                _ => Some(Asked::Pack),
+            },
             State::Arguments(Command::Fetch(_)) | State::Ordered(_) | State::Sending { .. } | State::Absent(_) => {
                 Some(Asked::Pack)
             }

@@ -296,6 +296,7 @@ fn who_must_plan_is_known_before_the_answer() {
         (Version::V2, Phase::Stateless, "command=ls-refs", Some(Asked::References), Some(false)),
         (Version::V2, Phase::Stateless, "command=no-such", Some(Asked::Nothing), Some(false)),
         (Version::V2, Phase::Stateless, "0000", Some(Asked::Nothing), Some(false)),
+        (Version::V0, Phase::Stateless, "0000", Some(Asked::Nothing), Some(false)),
         (Version::V2, Phase::Stateless, "raw:xxxx", Some(Asked::Nothing), Some(false)),
         (Version::V0, Phase::Stateless, "", None, None),
         (Version::V0, Phase::Stateless, "want {c12}", Some(Asked::Pack), Some(true)),

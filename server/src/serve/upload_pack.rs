@@ -91,8 +91,7 @@ async fn bring(exchange: &mut Exchange<'_>, mut session: Session, mut found: Fou
         return exchange.respond(Response::unavailable(RETRY_AFTER_SECONDS, BUSY)).await;
     };
     let (began, Terms { wait, park: patience, .. }) = (Instant::now(), node.terms(path));
-    // A list of references that takes long to read needs a worker too, but no objects. Nor does the empty request with which
-    // Git finds out whether it may post a large one.
+    // A list of references that takes long to read needs a worker too, but no objects.
     let needs_objects = matches!(session.asked(), Some(Asked::Pack | Asked::ObjectInfo));
     let (mut door, mut asked) = (Door::Shut(exchange), 0);
     loop {

@@ -288,13 +288,26 @@ fn draining() {
 }
 
 /// The empty request by which Git finds out whether it may post a large one needs no objects, and has no place to wait.
+/// Before a request that is larger than what it posts at once Git asks, in no version of the protocol, whether it may.
 #[test]
 fn the_probe_before_a_large_request() {
     let scene = Scene::start("wait = \"2s\"");
-    scene.commit();
+    let tip = scene.commit();
+    for branch in 0..30 {
+        scene.upstream.commit_on(&tip, &format!("many/{branch}"), &[("number.txt", &branch.to_string())]);
+    }
     scene.throttle.limit(SLOW);
     scene.ls_refs(APP);
-    let answer = post(scene.port(), APP, 2, &["0000"]);
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let answer = post(scene.port(), APP, 0, &["0000"]);
+    assert_eq!((answer.status, answer.payload().as_slice()), (200, &b""[..]), "{answer:?}");
     assert!(scene.mirror.stored().is_empty(), "its objects are on their way");
+
+    // So small that the wants are too many for it; Git has no use for one smaller than its longest packet.
+    let arguments = ["-c", "http.postBuffer=66000", "clone", "--quiet", "--mirror"];
+    let (url, folder) = (format!("{}/{APP}", scene.mirror.url()), scene.sandbox.fresh("clone").display().to_string());
+    scene.git.text(scene.sandbox.path(), &[&arguments[..], &[&url, &folder]].concat());
+    let probes = scene.mirror.log().matches("operation=\"upload-pack\"").count();
+    assert_eq!(probes, 2, "one was ours, and one was Git's");
+    scene.throttle.limit(0);
+    scene.is_mirrored_truly();
 }
