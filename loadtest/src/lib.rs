@@ -16,6 +16,9 @@
 //!
 //! It deliberately keeps nothing: no pack is stored or indexed, no object's id is checked. `git fsck` does that, at ten
 //! times the cost. One thread a client, blocking sockets, plain HTTP/1.1, protocol v2 only.
+//!
+//! Beside the fleet there is what a mirror promises about freshness: [`Interleaved`] pushes and fetches with real Git, and
+//! [`History`] judges whether each fetch saw what it had to.
 
 mod address;
 mod body;
@@ -25,6 +28,8 @@ mod failure;
 mod fetch;
 mod fleet;
 mod frames;
+mod history;
+mod interleaved;
 mod pack;
 mod references;
 mod report;
@@ -34,4 +39,6 @@ pub use address::{Address, AddressError};
 pub use client::{CloneKind, Cloned, Timings};
 pub use failure::{Failure, PackFault};
 pub use fleet::{FAILURES_LISTED_MAX, Fleet};
+pub use history::{Fetch, History, Push, Violation};
+pub use interleaved::Interleaved;
 pub use report::{Percentiles, Report};

@@ -100,7 +100,8 @@ impl Report {
 }
 
 impl Percentiles {
-    fn of(mut times: Vec<Duration>) -> Self {
+    /// Of times in any order.
+    pub fn of(mut times: Vec<Duration>) -> Self {
         times.sort_unstable();
         let at = |percent: usize| {
             let rank = (times.len() * percent).div_ceil(100).max(1);

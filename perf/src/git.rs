@@ -39,6 +39,18 @@ impl Git {
 pub fn hermetic(program: impl AsRef<OsStr>, home: &Path) -> Command {
     let mut command = Command::new(program);
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-    command.env_clear().env("PATH", path).env("HOME", home).env("LC_ALL", "C.UTF-8").env("GIT_CONFIG_NOSYSTEM", "1");
     command
+        .env_clear()
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("PATH", path)
+        .env("HOME", home)
+        .env("LC_ALL", "C.UTF-8")
+        .env("GIT_CONFIG_NOSYSTEM", "1");
+    command
+}
+
+/// Lets Apache's workers, who are another user, write in a repository.
+pub fn writable_by_all(repository: &Path) -> io::Result<()> {
+    let status = Command::new("chmod").args(["-R", "a+rwX"]).arg(repository).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("chmod: {status}"))) }
 }

@@ -2,10 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
+use crate::apache::{PASSWORD, USER};
 use crate::git::hermetic;
 use crate::process::{Server, free_port};
 
@@ -23,16 +25,22 @@ pub struct Heliostat {
 impl Heliostat {
     /// Mirrors all of `upstream`, a URL or a folder; `folder` is for its data and its log.
     pub fn start(program: &Path, folder: &Path, upstream: &str) -> io::Result<Self> {
+        Self::start_with(program, folder, upstream, "")
+    }
+
+    /// The same with lines of configuration. They begin in the one `[[mirror]]` rule, which there is for a URL only.
+    pub fn start_with(program: &Path, folder: &Path, upstream: &str, settings: &str) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
+        let file = folder.join("heliostat.toml");
+        let rule = if upstream.contains("://") { "[[mirror]]\ninclude = [\"*\"]\n" } else { "" };
+        fs::write(&file, format!("{rule}{settings}"))?;
         let (port, admin) = (free_port()?, free_port()?);
         let path = folder.join("heliostat.log");
         let log = fs::File::create(&path)?;
         let mut command = hermetic(program, folder);
         command.args(["serve", "--upstream", upstream, "--data"]).arg(folder.join("data"));
+        command.arg("--config").arg(&file);
         command.args(["--listen", &format!("127.0.0.1:{port}"), "--admin-listen", &format!("127.0.0.1:{admin}")]);
-        if upstream.contains("://") {
-            command.args(["--mirror", "*"]);
-        }
         let mut server = Server::start(command.stdout(log.try_clone()?).stderr(log))
             .map_err(|error| io::Error::other(format!("{}: {error}", program.display())))?;
         let ready = server.wait_ready(|| matches!(status(port, "/status"), Ok(200)));
@@ -43,6 +51,11 @@ impl Heliostat {
     /// Base URL without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Asks for a repository's references until they come: then it is mirrored. In v0, whose first answer is not given
@@ -58,6 +71,36 @@ impl Heliostat {
             }
         }
     }
+}
+
+/// When the upstream is asked before references are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// Each time.
+    Strict,
+    /// Once in ten seconds.
+    Lease,
+    /// By itself, in the background.
+    Eventual,
+}
+
+impl Mode {
+    /// As the configuration has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Lease => "lease",
+            Self::Eventual => "eventual",
+        }
+    }
+}
+
+/// Lines of configuration by which the mirror is [`USER`] at the upstream; the password is kept in `folder`.
+pub fn credentials(folder: &Path) -> io::Result<String> {
+    let file = folder.join("credentials");
+    fs::write(&file, format!("{USER}:{PASSWORD}"))?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+    Ok(format!("[upstream]\ncredentials = {file:?}\n"))
 }
 
 /// The status that a GET is answered with.

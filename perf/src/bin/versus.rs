@@ -56,10 +56,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         turns: arguments.turns,
         turn: Duration::try_from_secs_f64(arguments.seconds).map_err(io::Error::other)?,
     };
-    let folder = tempfile::tempdir()?;
-    // Apache's workers are another user, who has to read it.
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(folder.path(), readable)?;
+    let folder = heliostat_perf::readable_folder()?;
     if !arguments.json {
         println!("             processor ms a clone                 MB a clone          clones/s    others' share");
         println!(

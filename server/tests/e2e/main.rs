@@ -42,6 +42,7 @@ mod generated;
 mod hidden;
 mod hostile;
 mod https;
+mod interleaved;
 mod large_files;
 mod ls_remote;
 mod metrics;

@@ -104,7 +104,7 @@ impl Site {
 }
 
 /// A repository that Apache's user may write to, with a log of who moved its references.
-fn writable(git: &Git, folder: &Path) -> Upstream {
+pub fn writable(git: &Git, folder: &Path) -> Upstream {
     let upstream = Upstream::rich(git, folder);
     upstream.run(&["config", "core.sharedRepository", "0777"]);
     upstream.run(&["config", "core.logAllRefUpdates", "always"]);

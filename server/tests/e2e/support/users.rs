@@ -29,6 +29,17 @@ impl User {
 /// Lines of Apache's configuration: pushes and LFS need a user, reading does not. `folder` is Apache's. What each request
 /// brought as `Authorization` is written to `authorization.log` in it.
 pub fn directives(folder: &Path) -> String {
+    let reading = "  Require expr \"%{REQUEST_URI} !~ m#(/git-receive-pack$|/info/lfs)# && \
+                   %{QUERY_STRING} !~ /service=git-receive-pack/\"\n";
+    requiring(folder, reading)
+}
+
+/// The same, and whoever reads needs to be a user too.
+pub fn everywhere(folder: &Path) -> String {
+    requiring(folder, "")
+}
+
+fn requiring(folder: &Path, otherwise: &str) -> String {
     let passwords = folder.join("passwords");
     let lines: String = [ALICE, BOB].iter().map(|user| format!("{}:{{SHA}}{}\n", user.name, user.hash)).collect();
     std::fs::write(&passwords, lines).expect("the sandbox is writable");
@@ -38,8 +49,7 @@ pub fn directives(folder: &Path) -> String {
         .collect();
     format!(
         "{modules}<Location \"/\">\n AuthType Basic\n AuthName upstream\n AuthUserFile {passwords}\n <RequireAny>\n  \
-         Require valid-user\n  Require expr \"%{{REQUEST_URI}} !~ m#(/git-receive-pack$|/info/lfs)# && \
-         %{{QUERY_STRING}} !~ /service=git-receive-pack/\"\n </RequireAny>\n</Location>\n\
+         Require valid-user\n{otherwise} </RequireAny>\n</Location>\n\
          LogFormat \"%m %U%q %{{Authorization}}i\" authorization\nCustomLog {log} authorization\n",
         passwords = passwords.display(),
         log = log(folder).display(),
