@@ -55,6 +55,14 @@ pub const REF_NAME_BYTES_MAX: usize = 4_096;
 pub const REPOSITORY_PATH_BYTES_MAX: usize = 1_024;
 /// Symbolic references followed before the chain counts as a loop (Git's SYMREF_MAXDEPTH).
 pub const SYMREF_DEPTH_MAX: usize = 5;
+/// Objects of a pack whose table of commits is made before it is published: a tenth of a second. Larger: afterwards, and
+/// until then walks read commits and trees.
+pub const COMMIT_TABLE_AT_ONCE_MAX: u32 = 20_000;
+/// Entries of trees that are met at most when the table of a pack's commits is made, in a repository of so many objects. Git's
+/// own history has 140 an object, a busy monorepo with wide folders several hundred. More: no table, and walks read trees.
+pub const fn commit_table_entries_max(objects: u32) -> u64 {
+    1_000_000 + objects as u64 * 4_096
+}
 /// Haves whose trees are compared with what is sent; the client names its newest first. What only the others hold may
 /// travel again.
 pub const HAVE_TREES_MAX: usize = 1_024;

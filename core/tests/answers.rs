@@ -29,6 +29,16 @@ fn serve(spec: &Spec) -> Served {
     Served::new(folder, repository)
 }
 
+/// Each repository as it is, walked through, and packed whole, with tables.
+fn both_ways(specs: impl IntoIterator<Item = Spec>) -> impl Iterator<Item = (Spec, Served)> {
+    specs.into_iter().flat_map(|spec| {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = folder.path().join("r.git");
+        spec.write(&repository).unwrap();
+        [serve(&spec), Served::with_tables(folder, repository)].map(|served| (spec.clone(), served))
+    })
+}
+
 /// Every shape that the generator knows, small: the checks run Git a few thousand times.
 fn specs() -> Vec<Spec> {
     vec![
@@ -70,8 +80,7 @@ fn is_tree(served: &Served, id: &ObjectId) -> bool {
 
 #[test]
 fn full_clones() {
-    for spec in specs() {
-        let served = serve(&spec);
+    for (_, served) in both_ways(specs()) {
         same(&served, &Query { wants: all_refs(&served), ..Query::default() });
         let head = rev(&served.repository, "refs/heads/main");
         same(&served, &Query { wants: vec![head], ..Query::default() });
@@ -114,8 +123,7 @@ fn frames_hold_the_pack() {
 
 #[test]
 fn incremental_fetches() {
-    for spec in specs() {
-        let served = serve(&spec);
+    for (_, served) in both_ways(specs()) {
         let commits = commits(&served);
         let refs = all_refs(&served);
         let tip = rev(&served.repository, "refs/heads/main");
@@ -144,6 +152,11 @@ fn between(served: &Served, query: &Query) {
         let answer = served.check(query, encoding);
         let context = format!("{query:?} of {}", served.repository.display());
         assert!(answer.ids.is_superset(&exact), "too few for {context}");
+        // What is asked for by name travels, though the client may have it.
+        let by_name =
+            |id: &&ObjectId| query.wants.iter().any(|want| rev(&served.repository, &format!("{want}^{{}}")) == **id);
+        let is_exact = || answer.ids.difference(&exact).all(|id| query.wants.contains(id) || by_name(&id));
+        assert!(!served.objects.has_commit_tables() || is_exact(), "not exact for {context}");
         let extra: Vec<_> = answer.ids.difference(&stock).collect();
         assert!(extra.is_empty(), "{extra:?} more than stock for {context}");
     }
@@ -151,8 +164,7 @@ fn between(served: &Served, query: &Query) {
 
 #[test]
 fn filters() {
-    for spec in [Spec::small(11), Spec { commits: 50, packs: 3, ..Spec::curious(12) }] {
-        let served = serve(&spec);
+    for (_, served) in both_ways([Spec::small(11), Spec { commits: 50, packs: 3, ..Spec::curious(12) }]) {
         let tip = rev(&served.repository, "refs/heads/main");
         let tree = rev(&served.repository, "refs/heads/main^{tree}");
         let older = rev(&served.repository, "refs/heads/main~4");
@@ -233,8 +245,7 @@ fn objects_by_id() {
 
 #[test]
 fn tags_come_along() {
-    for spec in [Spec::small(31), Spec::curious(32)] {
-        let served = serve(&spec);
+    for (_, served) in both_ways([Spec::small(31), Spec::curious(32)]) {
         let listing = served.git(&["for-each-ref", "--format=%(objectname) %(*objectname)", "refs/tags"]);
         let pairs = listing.lines().filter_map(|line| line.trim().split_once(' '));
         // The peeled column names the next object; what Git peels to is asked for by name.
@@ -266,8 +277,9 @@ fn deepened(served: &Served, wants: &[ObjectId], deepen: &Deepen, client_shallow
 
 #[test]
 fn shallow_clones_deepened() {
-    for spec in [Spec { commits: 40, ..Spec::small(41) }, Spec { commits: 80, ..Spec::braided(42) }] {
-        let served = serve(&spec);
+    for (spec, served) in
+        both_ways([Spec { commits: 40, ..Spec::small(41) }, Spec { commits: 80, ..Spec::braided(42) }])
+    {
         let tip = rev(&served.repository, "refs/heads/main");
         let dates = served.git(&["log", "--format=%ct", "refs/heads/main"]);
         let mut dates: Vec<u64> = dates.lines().map(|date| date.parse().unwrap()).collect();
@@ -319,7 +331,7 @@ proptest! {
         picks in proptest::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 2..8),
     ) {
         let spec = Spec { commits, merge_percent, skew_percent, packs, loose_percent, ref_delta_percent, ..Spec::small(seed) };
-        let served = serve(&spec);
+        let [(_, served), (_, tabled)] = both_ways([spec]).collect::<Vec<_>>().try_into().ok().unwrap();
         let history = self::commits(&served);
         let mut query = Query::default();
         for (index, wanted) in picks {
@@ -340,6 +352,7 @@ proptest! {
             if skew_percent == 0 || query.haves.is_empty() {
                 prop_assert!(answer.ids.is_subset(&served.stock(&query, false)));
             }
+            prop_assert_eq!(tabled.check(&query, encoding).ids, exact.clone());
         }
     }
 }

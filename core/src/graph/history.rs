@@ -3,7 +3,7 @@
 use super::Graph;
 use crate::{
     ObjectId,
-    objects::{Database, Kind, Number, NumberSet, ReadError, Reader},
+    objects::{Commits, Database, Kind, Number, NumberSet, ReadError, Reader},
     oid,
 };
 use bstr::ByteSlice;
@@ -19,6 +19,8 @@ pub(super) const MISSING: Number = Number(u32::MAX);
 pub(super) struct History<'a> {
     pub(super) graph: &'a Graph<'a>,
     pub(super) reader: Reader,
+    /// Read in the place of commits, where there are tables.
+    tables: Option<&'a Commits>,
     /// By number: one more than the commit's place in `commits`; 0 while it is not loaded.
     slots: Vec<u32>,
     commits: Vec<Commit>,
@@ -88,6 +90,7 @@ impl<'a> History<'a> {
         Self {
             graph,
             reader: Reader::new(),
+            tables: graph.objects.commits(),
             slots: vec![0; end as usize],
             commits: Vec::new(),
             parents: Vec::new(),
@@ -115,20 +118,33 @@ impl<'a> History<'a> {
             return Ok(());
         }
         self.check_stop()?;
-        let fields = self.fields(number)?;
         let parents_start = self.parents.len() as u32;
-        if !self.cut.contains(number) {
-            let found = fields.parents.iter().map(|id| self.graph.objects.number(id).unwrap_or(MISSING));
-            self.parents.extend(found);
-        }
-        self.commits.push(Commit {
-            date: fields.date,
-            tree: self.graph.objects.number(&fields.tree).unwrap_or(MISSING),
-            parents_start,
-            parents_len: self.parents.len() as u32 - parents_start,
-        });
+        let is_cut = self.cut.contains(number);
+        let objects = self.graph.objects;
+        let (date, tree) = match self.tables.and_then(|commits| Some((commits, commits.row(number)?))) {
+            Some((commits, row)) => {
+                if !is_cut {
+                    self.parents.extend(commits.parents(row).map(|parent| commits.number(parent)));
+                }
+                (commits.date(row), commits.tree(row).unwrap_or(MISSING))
+            }
+            None => {
+                let fields = self.fields(number)?;
+                if !is_cut {
+                    self.parents.extend(fields.parents.iter().map(|id| objects.number(id).unwrap_or(MISSING)));
+                }
+                (fields.date, objects.number(&fields.tree).unwrap_or(MISSING))
+            }
+        };
+        let parents_len = self.parents.len() as u32 - parents_start;
+        self.commits.push(Commit { date, tree, parents_start, parents_len });
         self.slots[number.0 as usize] = self.commits.len() as u32;
         Ok(())
+    }
+
+    /// The object's number, if the database holds it.
+    pub(super) fn number(&mut self, id: &oid) -> Option<Number> {
+        self.memo.number(self.graph.objects, id)
     }
 
     /// The commit's fields as they are written, whatever is shallow.

@@ -1,8 +1,11 @@
 //! Reachability: what is wanted, minus what is had.
 //!
-//! First form: walks that decode commits and trees. The interface stays when compact tables replace the walks.
+//! From the tables of commits where every pack has one (`added` makes them, `difference` reads them); else, and where a client's
+//! boundary cuts history, by walks that decode commits and trees.
 
+mod added;
 mod deepen;
+mod difference;
 mod filter;
 mod history;
 mod omission;
@@ -12,6 +15,7 @@ mod sparse;
 mod trees;
 mod walk;
 
+pub use added::commit_table;
 pub use filter::{Filter, FilterError};
 
 use crate::{

@@ -33,6 +33,7 @@ pub(super) fn select(graph: &Graph<'_>, query: &Query) -> Result<Selected, ReadE
         omission: Omission::of(query.filter.as_ref()),
         had: NumberSet::new(end),
         bases: NumberSet::new(end),
+        looked_into: NumberSet::new(end),
         seen: NumberSet::new(end),
         sent: NumberSet::new(end),
         entries: Vec::new(),
@@ -46,27 +47,36 @@ pub(super) fn select(graph: &Graph<'_>, query: &Query) -> Result<Selected, ReadE
     let claims = selection.haves(claimed.into_iter())?;
     let wanted = selection.wants(query)?;
     let excluded = [&haves.commits[..], &claims.commits].concat();
-    let walk = walk(&mut selection.history, &wanted.commits, &excluded, None, SLOP)?;
-    // Without anything to send there is nothing to compare with.
-    if (!walk.commits.is_empty() || !wanted.trees.is_empty()) && selection.omission.looks_at(0) {
-        selection.mark_edges(&walk, query)?;
-        selection.mark_haves(&haves, Trust::Proven)?;
-        selection.mark_haves(&claims, Trust::Claimed)?;
-    }
+    let (commits, rooted) = match selection.tables(&wanted) {
+        Some(tables) => {
+            let difference = selection.subtract(tables, &haves, &claims, &wanted)?;
+            (difference.commits, difference.cut)
+        }
+        None => {
+            let walk = walk(&mut selection.history, &wanted.commits, &excluded, None, SLOP)?;
+            // Without anything to send there is nothing to compare with.
+            if (!walk.commits.is_empty() || !wanted.trees.is_empty()) && selection.omission.looks_at(0) {
+                selection.mark_edges(&walk, query)?;
+                selection.mark_haves(&haves, Trust::Proven)?;
+                selection.mark_haves(&claims, Trust::Claimed)?;
+            }
+            (walk.commits.clone(), walk.commits)
+        }
+    };
     let mut named = NumberSet::new(end);
     for commit in &wanted.commits {
         named.insert(*commit);
     }
-    for commit in &walk.commits {
+    for commit in &commits {
         // What is asked for by name travels whatever the filter says.
         if selection.omission.commits || named.contains(*commit) {
             selection.sent.insert(*commit);
         }
     }
     if sparse.is_empty() {
-        selection.send_trees(&walk, &wanted)?;
+        selection.send_trees(&rooted, &wanted)?;
     } else {
-        selection.send_sparse(&walk, &wanted, &sparse)?;
+        selection.send_sparse(&rooted, &wanted, &sparse)?;
     }
     selection.include_tags(&query.include_tags)?;
     Ok(Selected { objects: selection.sent.to_vec(), had: selection.bases.to_vec() })
@@ -74,27 +84,29 @@ pub(super) fn select(graph: &Graph<'_>, query: &Query) -> Result<Selected, ReadE
 
 /// Whether the client surely has what it says.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Trust {
+pub(super) enum Trust {
     Proven,
     Claimed,
 }
 
 /// Commits and trees that a walk starts from; what else was named is in the sets already.
-struct Starts {
-    commits: Vec<Number>,
-    trees: Vec<Number>,
+pub(super) struct Starts {
+    pub(super) commits: Vec<Number>,
+    pub(super) trees: Vec<Number>,
 }
 
-struct Selection<'a> {
-    history: History<'a>,
-    omission: Omission,
+pub(super) struct Selection<'a> {
+    pub(super) history: History<'a>,
+    pub(super) omission: Omission,
     /// At the client.
-    had: NumberSet,
+    pub(super) had: NumberSet,
     /// At the client for sure, so that deltas may stand on it.
-    bases: NumberSet,
-    /// Trees and blobs that were met, sent or not.
+    pub(super) bases: NumberSet,
+    /// Trees that were looked into because the client has them.
+    looked_into: NumberSet,
+    /// Trees and blobs that a walk met, sent or not.
     seen: NumberSet,
-    sent: NumberSet,
+    pub(super) sent: NumberSet,
     entries: Vec<Entry>,
 }
 
@@ -187,18 +199,29 @@ impl Selection<'_> {
         Ok(())
     }
 
+    /// Which kinds may be bases: trees, blobs. With a filter the client may lack what its commits reach: then only those that
+    /// it always keeps.
+    pub(super) fn kept_kinds(&self, trust: Trust) -> (bool, bool) {
+        let kept = self.omission.depth.is_none() && self.omission.trees && self.omission.sparse.is_empty();
+        let is_proven = trust == Trust::Proven;
+        (is_proven && kept, is_proven && self.omission.is_nothing())
+    }
+
+    /// The same as [`Selection::mark_had`] for several.
+    pub(super) fn mark_trees(&mut self, roots: &[Number], trust: Trust) -> Result<(), ReadError> {
+        roots.iter().try_for_each(|root| self.mark_had(*root, trust))
+    }
+
     /// Marks a tree and what is below it as being at the client. What is missing here is no matter.
     fn mark_had(&mut self, root: Number, trust: Trust) -> Result<(), ReadError> {
         let blobs = self.omission.blobs;
-        // With a filter the client may lack what its commits reach: then only kinds that it always keeps are bases.
-        let kept = self.omission.depth.is_none() && self.omission.trees && self.omission.sparse.is_empty();
-        let tree_bases = trust == Trust::Proven && kept;
-        let blob_bases = trust == Trust::Proven && self.omission.is_nothing();
+        let (tree_bases, blob_bases) = self.kept_kinds(trust);
         let mut stack = Vec::new();
-        if root != MISSING && self.had.insert(root) {
+        if root != MISSING && self.looked_into.insert(root) {
             stack.push(root);
         }
         while let Some(tree) = stack.pop() {
+            self.had.insert(tree);
             if tree_bases {
                 self.bases.insert(tree);
             }
@@ -208,12 +231,14 @@ impl Selection<'_> {
                 Err(error) => return Err(error),
             }
             for entry in &self.entries {
-                if entry.number == MISSING || (!entry.is_tree && !blobs) || !self.had.insert(entry.number) {
+                if entry.number == MISSING {
                     continue;
                 }
                 if entry.is_tree {
-                    stack.push(entry.number);
-                } else if blob_bases {
+                    if self.looked_into.insert(entry.number) {
+                        stack.push(entry.number);
+                    }
+                } else if blobs && self.had.insert(entry.number) && blob_bases {
                     self.bases.insert(entry.number);
                 }
             }
@@ -221,10 +246,10 @@ impl Selection<'_> {
         Ok(())
     }
 
-    fn send_trees(&mut self, walk: &Walk, wanted: &Starts) -> Result<(), ReadError> {
+    fn send_trees(&mut self, commits: &[Number], wanted: &Starts) -> Result<(), ReadError> {
         // The entries of a tree that is asked for by name count as being at depth 0; but one that a commit has as its
         // own counts as that commit's (Git's `NOT_USER_GIVEN`).
-        let roots = if self.omission.depth.is_some() { self.own_trees(walk, &wanted.trees)? } else { Vec::new() };
+        let roots = if self.omission.depth.is_some() { self.own_trees(commits, &wanted.trees)? } else { Vec::new() };
         let mut level = Vec::new();
         for tree in &wanted.trees {
             self.sent.insert(*tree);
@@ -237,7 +262,7 @@ impl Selection<'_> {
         }
         if self.omission.depth.is_none() {
             // Commit by commit, newest first: the order in which packs keep their deltas, so that bases are in the cache.
-            for commit in &walk.commits {
+            for commit in commits {
                 self.descend(&mut level)?;
                 if let Some(root) = self.history.existing_tree(*commit)? {
                     self.meet(Entry { number: root, is_tree: true }, 0, &mut level)?;
@@ -248,7 +273,7 @@ impl Selection<'_> {
         // Level by level: each tree is met at its least depth first, so that none is visited twice.
         let mut next = Vec::new();
         self.expand_all(&mut level, &mut next)?;
-        for commit in &walk.commits {
+        for commit in commits {
             if let Some(root) = self.history.existing_tree(*commit)? {
                 self.meet(Entry { number: root, is_tree: true }, 0, &mut next)?;
             }
@@ -260,11 +285,11 @@ impl Selection<'_> {
         Ok(())
     }
 
-    fn send_sparse(&mut self, walk: &Walk, wanted: &Starts, sparse: &[Sparse]) -> Result<(), ReadError> {
+    fn send_sparse(&mut self, commits: &[Number], wanted: &Starts, sparse: &[Sparse]) -> Result<(), ReadError> {
         wanted.trees.iter().for_each(|tree| _ = self.sent.insert(*tree));
         let mut roots: Vec<(Number, u64)> = wanted.trees.iter().map(|tree| (*tree, 0)).collect();
         if self.omission.looks_at(0) {
-            for commit in &walk.commits {
+            for commit in commits {
                 let root = self.history.existing_tree(*commit)?;
                 if let Some(root) = root.filter(|root| !self.had.contains(*root)) {
                     if self.omission.trees {
@@ -282,12 +307,12 @@ impl Selection<'_> {
     }
 
     /// Those of `trees` that are the own tree of a commit that is sent.
-    fn own_trees(&mut self, walk: &Walk, trees: &[Number]) -> Result<Vec<Number>, ReadError> {
+    fn own_trees(&mut self, commits: &[Number], trees: &[Number]) -> Result<Vec<Number>, ReadError> {
         let mut own = Vec::new();
         if trees.is_empty() {
             return Ok(own);
         }
-        for commit in &walk.commits {
+        for commit in commits {
             own.extend(self.history.existing_tree(*commit)?.filter(|tree| trees.contains(tree)));
         }
         own.sort_unstable();

@@ -1,8 +1,12 @@
 //! The set of objects: where each lies, by id and by number.
 
-use super::{Kind, Reader, loose::LooseDirectory};
+use super::{Commits, Kind, Reader, commits::OfPack, loose::LooseDirectory};
 use crate::{ObjectId, oid, pack::SealedPack};
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{
+    fmt, io,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 /// An object of one [`Database`]: packs in order, positions of their index in order, then loose objects.
 /// An object that several packs hold has the number of its first place only.
@@ -61,6 +65,9 @@ pub struct Database {
     pub(super) loose: Vec<LooseDirectory>,
     /// The first number of each pack, then of each loose directory, then the end.
     starts: Vec<u32>,
+    commits: OnceLock<Option<Commits>>,
+    /// What an earlier database knew of the first packs.
+    known: Vec<Arc<OfPack>>,
 }
 
 /// An object in memory, borrowed from the [`Reader`].
@@ -76,6 +83,13 @@ impl Database {
     /// A database over `packs`, in that order of preference.
     pub fn new(packs: Vec<Arc<SealedPack>>) -> Self {
         Self::number_all(packs, Vec::new())
+    }
+
+    /// The same, taking over what `before` knows of the packs with which both begin.
+    pub fn following(packs: Vec<Arc<SealedPack>>, before: &Self) -> Self {
+        let same = packs.iter().zip(&before.packs).take_while(|(own, theirs)| Arc::ptr_eq(own, theirs)).count();
+        let known = before.commits.get().and_then(Option::as_ref).map(|commits| commits.of_first(same));
+        Self { known: known.unwrap_or_default(), ..Self::new(packs) }
     }
 
     /// A database over `packs` and the loose objects in `directories` (each an `objects` directory), in that order of
@@ -100,12 +114,27 @@ impl Database {
         };
         packs.retain(|pack| fits(pack.len() as usize));
         loose.retain(|directory| fits(directory.len()));
-        Self { packs, loose, starts }
+        Self { packs, loose, starts, commits: OnceLock::new(), known: Vec::new() }
     }
 
     /// The packs, in order of preference.
     pub fn packs(&self) -> &[Arc<SealedPack>] {
         &self.packs
+    }
+
+    /// The tables of its commits, joined at first use; nothing if not all packs have theirs yet, or where there are loose
+    /// objects, which have none.
+    pub(crate) fn commits(&self) -> Option<&Commits> {
+        if self.commits.get().is_none() && (!self.loose.is_empty() || self.packs.iter().any(|p| p.commits().is_none()))
+        {
+            return None;
+        }
+        self.commits.get_or_init(|| Commits::of(self, &self.known)).as_ref()
+    }
+
+    /// Whether reachability is told from tables; else by walks that read commits and trees.
+    pub fn has_commit_tables(&self) -> bool {
+        self.commits().is_some()
     }
 
     /// Numbers are below this; some below it may be unused (duplicates).

@@ -7,6 +7,7 @@
 //! Reading does not check an object's id; [`Database::verify`] does.
 
 mod cache;
+mod commits;
 mod database;
 mod delta;
 mod inflate;
@@ -15,6 +16,7 @@ mod reader;
 mod set;
 mod tree;
 
+pub(crate) use commits::{AddedObject, Commits, Follow, Row};
 pub use database::{Database, Number, Object, Place, ReadError};
 pub use gix_object::Kind;
 pub use reader::Reader;

@@ -3,6 +3,7 @@
 use super::Number;
 
 /// A set of numbers of one database.
+#[derive(Clone)]
 pub(crate) struct NumberSet {
     words: Vec<u64>,
 }

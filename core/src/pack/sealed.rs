@@ -3,6 +3,7 @@
 //! Opening checks that the two files belong together and that their tables fit their sizes; it does not read the entries.
 //! Everything read later is checked where it is read: a damaged pack gives errors, never a panic or a huge allocation.
 
+use super::CommitTable;
 use crate::{ObjectId, oid};
 use gix_pack::{data, index};
 use std::{
@@ -10,8 +11,8 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
     sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -30,6 +31,11 @@ pub struct SealedPack {
     data: data::File,
     index: index::File,
     entries: OnceLock<Result<EntryTable, String>>,
+    commits: OnceLock<Arc<CommitTable>>,
+    /// Whether the sidecar has been looked for.
+    looked: AtomicBool,
+    /// There will be no table.
+    hopeless: AtomicBool,
 }
 
 /// Why a pack could not be opened.
@@ -78,7 +84,17 @@ impl SealedPack {
             return Err(OpenError::Corrupt("the index belongs to another pack".into()));
         }
         let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { path: path.to_owned(), serial, data, index, entries: OnceLock::new() })
+        let (looked, hopeless) = <(AtomicBool, AtomicBool)>::default();
+        Ok(Self {
+            path: path.to_owned(),
+            serial,
+            data,
+            index,
+            entries: OnceLock::new(),
+            commits: OnceLock::new(),
+            looked,
+            hopeless,
+        })
     }
 
     /// The `.pack` file.
@@ -161,6 +177,36 @@ impl SealedPack {
         }
         let bytes = self.data.entry_slice(offset..end).unwrap_or_default();
         data::Entry::from_bytes(bytes, offset, gix_hash::Kind::Sha1).map_err(|e| e.to_string())
+    }
+
+    /// The table of its commits: read from the sidecar at first use, or what [`SealedPack::set_commits`] has set since. A
+    /// sidecar that is damaged is none.
+    pub fn commits(&self) -> Option<&Arc<CommitTable>> {
+        if self.commits.get().is_none() && !self.looked.swap(true, Ordering::AcqRel) {
+            let table = std::fs::read(self.commits_path()).ok();
+            let table = table.and_then(|bytes| CommitTable::from_bytes(&bytes, &self.checksum(), self.len()));
+            table.into_iter().for_each(|table| self.set_commits(Some(table)));
+        }
+        self.commits.get()
+    }
+
+    /// Whether the table of its commits has to be made. Reads no file.
+    pub fn lacks_commits(&self) -> bool {
+        let is_known = self.commits.get().is_some() || self.hopeless.load(Ordering::Relaxed);
+        !is_known && (self.looked.load(Ordering::Acquire) || !self.commits_path().exists())
+    }
+
+    /// Gives it the table of its commits, of which the first stays; nothing: there will be none.
+    pub fn set_commits(&self, table: Option<CommitTable>) {
+        match table {
+            Some(table) => _ = self.commits.set(Arc::new(table)),
+            None => self.hopeless.store(true, Ordering::Relaxed),
+        }
+    }
+
+    /// Where the sidecar with the table of its commits lies.
+    pub fn commits_path(&self) -> PathBuf {
+        self.path.with_extension("commits")
     }
 
     /// The entry boundaries, built at first use; the error says what is wrong with the index.

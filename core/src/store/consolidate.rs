@@ -9,6 +9,7 @@ use super::{
     IngestError, IngestLimits, MirroredRepository, Snapshot, StoreError,
     index::index_pack,
     ingest::{NewPack, QuarantineDirectory},
+    tables,
     tally::Tally,
     verify,
     writer::Writer,
@@ -100,6 +101,8 @@ impl MirroredRepository {
         for numbers in [first, rest] {
             packs.extend(work.write(numbers, packs.len())?);
         }
+        let merged = Database::new(packs.iter().map(|pack| pack.sealed.clone()).collect());
+        tables::complete(&*self.disk, &merged, 0, u32::MAX, stop)?;
         self.replace(&snapshot, &packs, purges, stop)
     }
 

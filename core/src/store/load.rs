@@ -165,9 +165,11 @@ fn sweep(disk: &dyn Disk, paths: &Paths, writer: &Writer, packs: &HashSet<PathBu
     }
     for entry in disk.list(&paths.packs)? {
         let path = paths.packs.join(&entry.name);
-        let ours = matches!(path.extension().and_then(|e| e.to_str()), Some("pack" | "idx"))
+        // What a crash has cut short while a table was written.
+        let is_half = entry.name.ends_with(".commits.new");
+        let ours = matches!(path.extension().and_then(|e| e.to_str()), Some("pack" | "idx" | "commits"))
             && path.file_stem().and_then(|stem| stem.to_str()).is_some_and(is_pack_stem);
-        if ours && !packs.contains(&path.with_extension("pack")) {
+        if is_half || (ours && !packs.contains(&path.with_extension("pack"))) {
             disk.remove_file(&path)?;
         }
     }

@@ -21,6 +21,7 @@ mod purge;
 mod record;
 mod snapshot;
 mod standing;
+mod tables;
 mod tally;
 mod verify;
 mod writer;

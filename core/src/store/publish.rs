@@ -183,6 +183,8 @@ impl MirroredRepository {
                 moved.push(place.clone());
                 self.disk.rename(&pack.path, &place)?;
                 self.disk.rename(&pack.path.with_extension("idx"), &place.with_extension("idx"))?;
+                // Not every pack has its table yet.
+                gone_is_fine(self.disk.rename(&pack.sealed.commits_path(), &place.with_extension("commits")))?;
             }
             if !moved.is_empty() {
                 self.disk.sync_dir(&self.paths.packs)?;
@@ -244,7 +246,11 @@ impl MirroredRepository {
         writer.current = Some((name, directory));
         writer.n_last = writer.n_last.max(generation.n);
         let recent = writer.recent_tables(&refs);
-        let snapshot = Arc::new(Snapshot { generation, refs, recent, objects: Arc::new(Database::new(packs)) });
+        let objects = Arc::new(match &before {
+            Some(before) => Database::following(packs, &before.objects),
+            None => Database::new(packs),
+        });
+        let snapshot = Arc::new(Snapshot { generation, refs, recent, objects });
         self.current.store(Some(snapshot.clone()));
         Ok(snapshot)
     }

@@ -9,16 +9,17 @@
 use super::{
     Quarantine, Verified, VerifyError,
     fsck::{self, Findings},
+    tables,
     tally::Tally,
 };
 use crate::{
     ObjectId,
-    limits::READER_CACHE_BYTES_MAX,
+    limits::{COMMIT_TABLE_AT_ONCE_MAX, READER_CACHE_BYTES_MAX},
     objects::{Database, Number, ReadError, Reader},
+    pack::KindsError,
     refs::{Head, RefTable},
 };
 use gix_object::Kind;
-use gix_pack::data::entry::Header;
 use std::{
     collections::HashMap,
     sync::atomic::{AtomicBool, Ordering},
@@ -43,6 +44,8 @@ pub(super) fn verify(
     let refs = proof.check_refs(refs, known)?;
     let kept = kept.into_iter().map(|table| proof.check_refs(table, known)).collect::<Result<_, _>>()?;
     let findings = proof.findings;
+    // Before anybody fetches from it. Without one it is only slower.
+    let _ = tables::complete(&*quarantine.directory.disk, &objects, old_packs, COMMIT_TABLE_AT_ONCE_MAX, stop);
     let Quarantine { repository, purges, base, packs, directory, .. } = quarantine;
     Ok(Verified { repository, purges, refs, kept, base, packs, findings, _directory: directory })
 }
@@ -96,44 +99,23 @@ impl<'a> Proof<'a> {
         }
     }
 
-    /// Learns the type of each object of a new pack from the entries' headers, without inflating anything.
+    /// Learns the type of each object of a new pack.
     fn read_kinds(&mut self, pack_index: u32) -> Result<(), VerifyError> {
         let pack = &self.objects.packs()[pack_index as usize];
-        let broken = |position, detail| VerifyError::Broken { id: pack.id_at(position), detail };
-        let entries = pack.entries().map_err(|detail| VerifyError::Io(std::io::Error::other(detail)))?;
-        let mut kinds: Vec<Option<Kind>> = vec![None; entries.len() as usize];
-        let mut chain = Vec::new();
-        for first in 0..entries.len() {
-            self.check_stop(first)?;
-            let mut rank = first;
-            let kind = loop {
-                if let Some(kind) = kinds[rank as usize] {
-                    break kind;
-                }
-                // The indexer has resolved every chain, so none is a circle; the bound is for a disk that changed.
-                if chain.len() > entries.len() as usize {
-                    return Err(broken(first, "the chain of deltas is a circle".into()));
-                }
-                chain.push(rank);
-                let offset = entries.start(rank);
-                let header = pack.entry(offset).map_err(|detail| broken(first, detail))?.header;
-                let base = match header {
-                    Header::OfsDelta { base_distance } => offset.checked_sub(base_distance),
-                    Header::RefDelta { base_id } => pack.find(&base_id).map(|position| pack.offset_at(position)),
-                    whole => break whole.as_kind().ok_or_else(|| broken(first, "unknown type of entry".into()))?,
-                };
-                rank = base
-                    .and_then(|offset| entries.rank(offset))
-                    .ok_or_else(|| broken(first, "a delta's base is no entry of the pack".into()))?;
-            };
-            while let Some(rank) = chain.pop() {
-                kinds[rank as usize] = Some(kind);
-            }
-        }
-        for rank in 0..entries.len() {
-            if let Some(position) = entries.position(rank) {
+        let io = |detail| VerifyError::Io(std::io::Error::other(detail));
+        let entries = pack.entries().map_err(io)?;
+        let kinds = pack.kinds(self.stop).map_err(|error| match error {
+            KindsError::Table(detail) => io(detail),
+            KindsError::Interrupted => VerifyError::Interrupted,
+            KindsError::Entry { rank, detail } => match entries.position(rank) {
+                Some(position) => VerifyError::Broken { id: pack.id_at(position), detail },
+                None => io(detail),
+            },
+        })?;
+        for (rank, kind) in kinds.into_iter().enumerate() {
+            if let Some(position) = entries.position(rank as u32) {
                 let number = self.objects.number_at(pack_index, position);
-                self.kinds[number.0 as usize] = kinds[rank as usize];
+                self.kinds[number.0 as usize] = Some(kind);
             }
         }
         Ok(())

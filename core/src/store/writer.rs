@@ -143,7 +143,9 @@ impl Writer {
 
 /// Removes a pack, its index first: a pack without index is nothing to Git.
 pub(super) fn remove_pack(disk: &dyn Disk, pack: &Path) -> io::Result<()> {
-    gone_is_fine(disk.remove_file(&pack.with_extension("idx")))?;
+    for sidecar in ["commits", "idx"] {
+        gone_is_fine(disk.remove_file(&pack.with_extension(sidecar)))?;
+    }
     gone_is_fine(disk.remove_file(pack))
 }
 

@@ -3,9 +3,9 @@
 use super::{git, git_with, id, try_git};
 use heliostat_core::{
     ObjectId,
-    graph::{Graph, Query},
+    graph::{Graph, Query, commit_table},
     objects::Database,
-    pack::{Chunk, Emitter, Encoding, Framing, Plan, Spool, plan},
+    pack::{Chunk, CommitTable, Emitter, Encoding, Framing, Plan, Spool, plan},
 };
 use std::{
     cell::RefCell,
@@ -41,6 +41,21 @@ impl Served {
         let grafts = std::fs::read_to_string(repository.join("shallow")).unwrap_or_default();
         let grafts = grafts.lines().map(id).collect();
         Self { repository, objects, grafts, folder, clients: RefCell::default() }
+    }
+
+    /// The same, answered from tables of commits: everything is packed, some of it twice, and each pack has its table.
+    pub fn with_tables(folder: tempfile::TempDir, repository: PathBuf) -> Self {
+        git(&repository, &["repack", "-dq"]);
+        let listing = git(&repository, &["rev-list", "--objects", "--no-object-names", "main~3"]);
+        git_with(&repository, &["pack-objects", "-q", "objects/pack/pack"], listing.as_bytes());
+        let objects = Database::new(super::packs(&repository.join("objects")));
+        for (at, pack) in objects.packs().iter().enumerate() {
+            let table = commit_table(&objects, at as u32, &AtomicBool::new(false)).unwrap().expect("a table");
+            let read = CommitTable::from_bytes(&table.to_bytes(&pack.checksum()), &pack.checksum(), pack.len());
+            pack.set_commits(Some(read.expect("what was written")));
+        }
+        assert!(objects.has_commit_tables());
+        Self { repository, objects, grafts: BTreeSet::new(), folder, clients: RefCell::default() }
     }
 
     pub fn git(&self, args: &[&str]) -> String {

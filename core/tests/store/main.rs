@@ -11,4 +11,5 @@ mod publish;
 mod purge;
 mod recorder;
 mod start;
+mod tables;
 mod upstream;

@@ -71,7 +71,8 @@ fn check_purged(scene: &Scene, data: &Path, mirror: &MirroredRepository) {
     assert_eq!(set(&held), set(&reached));
     assert!(!lies_in(data, &scene.forced_away));
     let stems = snapshot.objects.packs().iter().map(|pack| pack.path().file_stem().unwrap().to_str().unwrap());
-    let expected: BTreeSet<_> = stems.flat_map(|stem| [format!("{stem}.pack"), format!("{stem}.idx")]).collect();
+    let expected: BTreeSet<_> =
+        stems.flat_map(|stem| ["pack", "idx", "commits"].map(|kind| format!("{stem}.{kind}"))).collect();
     assert_eq!(files(data), expected);
     let generations = data.join("repositories/00000001/generations");
     assert_eq!(std::fs::read_dir(generations).unwrap().count(), 1);

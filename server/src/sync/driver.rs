@@ -137,7 +137,7 @@ impl Driver {
             if let Ok(path) = repository.path().parse() {
                 let path: Arc<str> = self.shared.scheduled_as(path).as_str().into();
                 self.schedule.know(now, &path);
-                self.consolidate_if_it_pays(&path, &repository);
+                self.put_in_order(&path, &repository);
             }
         }
         loop {
@@ -308,7 +308,7 @@ impl Driver {
                 (true, Some(_)) => {}
                 (false, _) => standing.settled(),
             }
-            self.consolidate_if_it_pays(path, &repository);
+            self.put_in_order(path, &repository);
         }
         if matches!(verdict, Verdict::Verified) && !self.shared.superseded(path).is_empty() {
             // Nobody listens any more when the process is ending.
@@ -326,8 +326,11 @@ impl Driver {
     }
 
     /// At the start and at the end of each question, whether anything was published or not: what a restart or a failure has
-    /// kept from being consolidated is made up for.
-    fn consolidate_if_it_pays(&self, path: &Arc<str>, repository: &MirroredRepository) {
+    /// kept from being done is made up for.
+    fn put_in_order(&self, path: &Arc<str>, repository: &MirroredRepository) {
+        if repository.lacks_tables() {
+            let _ = self.tidy.send(Chore::Tables(path.clone()));
+        }
         if repository.is_worth_consolidating() {
             let _ = self.tidy.send(Chore::Consolidation(path.clone()));
         }

@@ -1,5 +1,5 @@
-//! What may wait: consolidation where it pays, expiry of earlier generations, removal of second copies. One thread, at low
-//! priority.
+//! What may wait: tables of large packs, consolidation where it pays, expiry of earlier generations, removal of second copies.
+//! One thread, at low priority.
 
 use super::{Shared, driver::Event, evict};
 use std::{
@@ -25,6 +25,8 @@ const NICENESS: i32 = 10;
 pub(super) enum Chore {
     /// It has been verified, and lies here a second time.
     SecondCopies(Arc<str>),
+    /// A pack has no table of its commits.
+    Tables(Arc<str>),
     /// It has many packs.
     Consolidation(Arc<str>),
     /// There may be more bytes than there should be.
@@ -75,6 +77,7 @@ fn run(shared: &Shared, events: &flume::Sender<Event>, chores: &flume::Receiver<
             for chore in std::mem::take(&mut waiting) {
                 let _ = catch_unwind(AssertUnwindSafe(|| match chore {
                     Chore::SecondCopies(path) => remove_superseded(shared, &path),
+                    Chore::Tables(path) => complete_tables(shared, &path),
                     Chore::Consolidation(path) => consolidate(shared, &path, &mut put_off),
                     Chore::Eviction => is_full = evict::evict(shared, events),
                 }));
@@ -100,6 +103,17 @@ fn run(shared: &Shared, events: &flume::Sender<Event>, chores: &flume::Receiver<
 fn write_asked(shared: &Shared) {
     if let Err(error) = shared.store.write_asked() {
         tracing::warn!(%error, "when repositories were asked for could not be written down");
+    }
+}
+
+/// Without them it is served all the same, only slower: a failure is tried again with the next question to the upstream.
+fn complete_tables(shared: &Shared, path: &Arc<str>) {
+    let Some(repository) = shared.mirrored(path) else { return };
+    let began = Instant::now();
+    match repository.complete_tables(&shared.stop) {
+        Ok(0) => {}
+        Ok(made) => tracing::info!(repository = &**path, made, elapsed = ?began.elapsed(), "tables of commits made"),
+        Err(error) => tracing::warn!(repository = &**path, ?error, "tables of commits could not be made"),
     }
 }
 
