@@ -3,6 +3,7 @@
 //! HMAC-SHA256 under a key that is made at the start and leaves with the process: what lies in memory tells no credential,
 //! not even to somebody who can guess it, and nobody can make two questions collide.
 
+use super::Source;
 use crate::RepositoryPath;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -15,7 +16,7 @@ pub enum Action {
     Read,
 }
 
-/// One question: this credential, this repository, this action.
+/// One question: this credential, this repository, this action. Or a place: this source, this repository.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key([u8; 32]);
 
@@ -34,10 +35,20 @@ impl Keyring {
     /// caller than one with an empty one.
     #[must_use]
     pub fn key(&self, credential: Option<&[u8]>, repository: &RepositoryPath, action: Action) -> Key {
-        let repository = repository.as_str().as_bytes();
         let action: &[u8] = match action {
             Action::Read => b"read",
         };
+        self.hash(credential, repository, action)
+    }
+
+    /// The key of a place: where questions come from, and the repository that they are about, by one path for all spellings.
+    #[must_use]
+    pub fn place(&self, Source(source): Source, repository: &RepositoryPath) -> Key {
+        self.hash(Some(&source.to_le_bytes()), repository, b"place")
+    }
+
+    fn hash(&self, credential: Option<&[u8]>, repository: &RepositoryPath, action: &[u8]) -> Key {
+        let repository = repository.as_str().as_bytes();
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         mac.update(&[u8::from(credential.is_some())]);
         // Each part behind its length: no two questions are the same bytes.
@@ -89,6 +100,18 @@ mod tests {
         let ring = Keyring::new([7; 32]);
         let key = ring.key(Some(b"Basic c2VjcmV0"), &"team/app.git".parse().unwrap(), Action::Read);
         assert_eq!(format!("{key:?} {ring:?}"), "Key(…) Keyring(…)");
+    }
+
+    /// A place is no question.
+    #[test]
+    fn places() {
+        let ring = Keyring::new([7; 32]);
+        let place = |source: u64, path: &str| ring.place(Source(source), &path.parse().unwrap());
+        for (source, path) in [(2, "team/app"), (1, "team/App"), (1, "team/app.git")] {
+            assert_ne!(place(1, "team/app"), place(source, path), "{source} {path}");
+        }
+        let question = ring.key(Some(&1_u64.to_le_bytes()), &"team/app".parse().unwrap(), Action::Read);
+        assert_ne!(place(1, "team/app"), question);
     }
 
     fn question() -> impl Strategy<Value = (u8, Option<Vec<u8>>, String)> {

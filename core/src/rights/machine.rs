@@ -14,8 +14,11 @@
 //!   after it was made. A refusal lives [`Policy::negative_ttl`]. Silence is not an answer and takes nothing back: who has
 //!   been granted before may still be let in for [`Policy::stale_if_error`], and who came without credentials (the
 //!   repository is public) without such a bound; who came without where they were wanted is still asked for them.
-//! - Credentials that fail and paths that are unknown are paid for by their source, in advance, so that many at once are
-//!   no way round; what turns out well is given back. Who has been granted before is no guesser and pays nothing.
+//! - Credentials that fail and paths that may not be read are paid for by their source, in advance, so that many at once are
+//!   no way round; what turns out well is given back. Who has been granted before is no guesser and pays nothing, and a
+//!   source of which somebody has been let in pays nothing for that path.
+//! - What a source pays does not depend on what is mirrored here, which this machine is not told: else who has nothing left
+//!   to pay with could tell by that which names there are.
 //! - Everything is bounded. Nothing here is a secret: keys are hashes.
 
 use super::{
@@ -115,10 +118,10 @@ pub struct Asked {
     pub repository: Arc<str>,
     /// Where it comes from.
     pub source: Source,
+    /// The source and the repository, one for all spellings of its path and all credentials.
+    pub place: Key,
     /// It comes without credentials.
     pub anonymous: bool,
-    /// The repository is mirrored here.
-    pub mirrored: bool,
 }
 
 /// The numbers.
@@ -136,7 +139,7 @@ pub struct Policy {
     pub questions: usize,
     /// Of one source: credentials that the upstream refuses.
     pub failing: Rate,
-    /// Of one source: paths that are not mirrored here and that it may not read.
+    /// Of one source: paths that it may not read.
     pub unknown: Rate,
     /// Questions of all sources together.
     pub all: Rate,
@@ -193,6 +196,10 @@ pub struct Rights {
     waiting: usize,
     failing: Sources,
     unknown: Sources,
+    /// Where somebody has been let in, with the repository as it was asked about.
+    let_in: Memory<Arc<str>>,
+    /// Where nobody has been, how much has been paid for the path. Git asks without credentials first.
+    paid: Memory<u32>,
     all: Bucket,
     breaker: Breaker,
     last_outage: Option<Arc<Fault>>,
@@ -214,6 +221,8 @@ impl Rights {
             waiting: 0,
             failing: Sources::new(policy.failing),
             unknown: Sources::new(policy.unknown),
+            let_in: Memory::new(RIGHTS_GRANTS_MAX),
+            paid: Memory::new(RIGHTS_REFUSALS_MAX),
             all: policy.all.bucket(),
             breaker: Breaker::new(policy.breaker, policy.questions),
             last_outage: None,
@@ -294,6 +303,7 @@ impl Rights {
         let concerns = |of: &str| repository.is_none_or(|repository| repository == of);
         self.grants.retain(|grant| !concerns(&grant.repository));
         self.refusals.retain(|refused| !concerns(&refused.repository));
+        self.let_in.retain(|repository| !concerns(repository));
         self.failures.clear();
         for flight in self.flights.values_mut().filter(|flight| flight.running && concerns(&flight.asked.repository)) {
             flight.void = true;
@@ -348,7 +358,8 @@ impl Rights {
     fn pay(&mut self, now: Duration, asked: Asked) -> Result<Flight, Duration> {
         let source = asked.source;
         let is_trusted = self.grants.get(&asked.key).is_some();
-        let (paid_failing, paid_unknown) = (!asked.anonymous && !is_trusted, !asked.mirrored && !is_trusted);
+        let is_known = self.let_in.get(&asked.place).is_some();
+        let (paid_failing, paid_unknown) = (!asked.anonymous && !is_trusted, !is_known && !is_trusted);
         if paid_failing {
             self.failing.take(now, source)?;
         }
@@ -387,8 +398,12 @@ impl Rights {
                 let until = *since + self.policy.ttl;
                 self.refusals.remove(&key);
                 self.failures.remove(&key);
-                self.grants.insert(key, Grant { repository, until, anonymous: asked.anonymous });
+                self.grants.insert(key, Grant { repository: repository.clone(), until, anonymous: asked.anonymous });
                 self.give_back(source, *paid_failing, *paid_unknown);
+                let paid = self.paid.get(&asked.place).copied().unwrap_or_default();
+                self.paid.remove(&asked.place);
+                (0..paid).for_each(|_| self.give_back(source, false, true));
+                self.let_in.insert(asked.place, repository);
                 Outcome::Granted { until, stale: false }
             }
             Verdict::Refused(refusal) => {
@@ -400,6 +415,10 @@ impl Rights {
                 // Where there is nothing to see, the credential was not at fault.
                 let is_about_the_path = matches!(refusal, Refusal::Missing | Refusal::Gone(_));
                 self.give_back(source, *paid_failing && is_about_the_path, false);
+                if *paid_unknown {
+                    let paid = self.paid.get(&asked.place).copied().unwrap_or_default();
+                    self.paid.insert(asked.place, paid + 1);
+                }
                 Outcome::Refused(refusal)
             }
             Verdict::Outage(fault) | Verdict::Undecided(fault) => {

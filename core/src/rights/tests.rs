@@ -25,10 +25,15 @@ fn policy() -> Policy {
 
 /// Who asks about what; `who` 0 comes without credentials.
 fn asked(who: u8, repository: &str) -> Asked {
-    let credential = [who];
+    asked_from(HOME, who, repository)
+}
+
+fn asked_from(source: Source, who: u8, repository: &str) -> Asked {
+    let (credential, ring) = ([who], Keyring::new([1; 32]));
     let path = repository.parse().unwrap();
-    let key = Keyring::new([1; 32]).key((who > 0).then_some(&credential[..]), &path, Action::Read);
-    Asked { key, repository: repository.into(), source: HOME, anonymous: who == 0, mirrored: true }
+    let key = ring.key((who > 0).then_some(&credential[..]), &path, Action::Read);
+    let place = ring.place(source, &repository.trim_end_matches(".git").parse().unwrap());
+    Asked { key, repository: repository.into(), source, place, anonymous: who == 0 }
 }
 
 fn challenge() -> Refusal {
@@ -254,7 +259,7 @@ fn what_was_to_be_forgotten_is_not_remembered_by_a_question_under_way() {
 fn guesses_are_paid_for_by_their_source() {
     for at_once in [false, true] {
         let mut run = Run::new(Policy { questions: 1_000, ..policy() });
-        let (alice, elsewhere) = (asked(200, "a"), Asked { source: Source(8), ..asked(201, "a") });
+        let (alice, elsewhere) = (asked(200, "a"), asked_from(Source(8), 201, "a"));
         assert_eq!(run.settle(alice.clone(), Verdict::Granted), "granted");
         run.pass(TTL);
         let mut keys = Vec::new();
@@ -284,10 +289,12 @@ fn guesses_are_paid_for_by_their_source() {
 #[test]
 fn unknown_paths_are_paid_for_by_their_source() {
     let mut run = Run::new(policy());
-    let unknown = |n: u32| Asked { mirrored: false, ..asked(0, &format!("random/{n}")) };
+    let unknown = |n: u32| asked(0, &format!("random/{n}"));
     let heard: Vec<_> = (0..50).map(|n| run.settle(unknown(n), Verdict::Refused(Refusal::Missing))).collect();
     assert_eq!(heard.iter().filter(|heard| *heard == "404").count(), 5, "{heard:?}");
-    assert_eq!(run.settle(asked(0, "mirrored"), Verdict::Granted), "granted");
+    // Whether such a path is mirrored here is nothing to tell by, to who has not been let in.
+    assert_eq!(run.settle(asked(0, "mirrored"), Verdict::Refused(challenge())), "429");
+    assert_eq!(run.settle(asked_from(Source(8), 0, "mirrored"), Verdict::Granted), "granted", "another source");
     // What may be read costs nothing, however many there are.
     run.pass(100 * SECOND);
     for n in 100..150 {
@@ -295,13 +302,39 @@ fn unknown_paths_are_paid_for_by_their_source() {
     }
     // A right credential on a path that is not there is no guess of a credential.
     for n in 200..202 {
-        let known = Asked { mirrored: false, ..asked(3, &format!("random/{n}")) };
-        assert_eq!(run.settle(known, Verdict::Refused(Refusal::Missing)), "404");
+        assert_eq!(run.settle(asked(3, &format!("random/{n}")), Verdict::Refused(Refusal::Missing)), "404");
     }
+    assert_eq!(run.settle(asked(99, "a"), Verdict::Granted), "granted");
     assert_eq!(
         (0..5).filter(|who| run.settle(asked(100 + who, "a"), Verdict::Refused(challenge())) == "401").count(),
         5
     );
+}
+
+/// Git asks without credentials first, and by both spellings where it is refused: a fleet gets back what that cost when it is
+/// let in, and pays for it no more.
+#[test]
+fn where_somebody_is_let_in_the_path_costs_nothing() {
+    let mut run = Run::new(policy());
+    let refused = || Verdict::Refused(challenge());
+    for round in 0..2 {
+        for n in 0..20 {
+            let (path, other) = (format!("team/{n}.git"), format!("team/{n}"));
+            for spelling in [&path, &other] {
+                assert_eq!(run.settle(asked(0, spelling), refused()), "401", "{path} in round {round}");
+            }
+            let who = 1 + round;
+            assert_eq!(run.settle(asked(who, &path), Verdict::Granted), "granted");
+        }
+        run.pass(NEGATIVE_TTL);
+    }
+    let elsewhere = |n: u8| run.settle(asked_from(Source(8), 0, &format!("team/{n}")), refused());
+    assert_eq!((0..20).map(elsewhere).filter(|heard| heard == "401").count(), 5, "who has not been let in pays");
+    // As if it had never been, once it is forgotten.
+    run.rights.forget(None);
+    run.pass(100 * SECOND);
+    let again = |n: u8| run.settle(asked(0, &format!("team/{n}")), refused());
+    assert_eq!((0..20).map(again).filter(|heard| heard == "401").count(), 5);
 }
 
 #[test]

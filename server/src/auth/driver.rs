@@ -36,9 +36,10 @@ const QUESTIONS: usize = 16;
 const QUESTION_TIME: Duration = Duration::from_secs(10);
 /// Credentials of one source that the upstream refuses: a fleet behind one address may have a few bad ones.
 const FAILING: Rate = Rate { per_second: 1, burst: 30 };
-/// Paths of one source that are not mirrored and that it may not read. Fleets ask for the same ones again and again, and
-/// answers are remembered.
-const UNKNOWN: Rate = Rate { per_second: 5, burst: 200 };
+/// Paths of one source that it may not read. Git asks without credentials first, and by both spellings of a path that may be
+/// refused: a fleet behind one address pays two for each private repository, and gets them back when one of it has been let
+/// in. Half of what all sources have.
+const UNKNOWN: Rate = Rate { per_second: 5, burst: 500 };
 /// All sources together: a fleet of 10,000 runners with credentials of their own, each renewed once a minute.
 const ALL: Rate = Rate { per_second: 200, burst: 1_000 };
 
@@ -85,7 +86,7 @@ pub(super) struct Question {
     pub(super) credential: Option<Credential>,
     pub(super) path: RepositoryPath,
     pub(super) source: Source,
-    pub(super) mirrored: bool,
+    pub(super) place: Key,
 }
 
 /// What a shard hears.
@@ -193,6 +194,11 @@ impl Rights {
 
     pub(super) fn key(&self, credential: Option<&Credential>, path: &RepositoryPath) -> Key {
         self.keyring.key(credential.map(|credential| credential.line().expose()), path, Action::Read)
+    }
+
+    /// Where a question comes from and what it is about, by one path for all spellings.
+    pub(super) fn place(&self, source: Source, path: &RepositoryPath) -> Key {
+        self.keyring.place(source, path)
     }
 
     pub(super) fn source(&self, address: IpAddr) -> Source {
@@ -308,9 +314,9 @@ impl Driver {
     fn apply(&mut self, now: Duration, event: Event) {
         match event {
             Event::Ask(question, reply) => {
-                let Question { key, credential, path, source, mirrored } = question;
-                let asked =
-                    Asked { key, repository: path.as_str().into(), source, anonymous: credential.is_none(), mirrored };
+                let Question { key, credential, path, source, place } = question;
+                let anonymous = credential.is_none();
+                let asked = Asked { key, repository: path.as_str().into(), source, place, anonymous };
                 self.last_ticket += 1;
                 self.waiting.insert(self.last_ticket, reply);
                 self.machine.ask(now, asked, self.last_ticket);

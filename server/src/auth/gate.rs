@@ -71,22 +71,27 @@ impl Caller<'_> {
         };
         let mirrored = mirrors.syncs.find(&path);
         let here = mirrored.as_ref().and_then(|mirrored| mirrored.path().parse::<RepositoryPath>().ok());
-        let is_mirrored = here.is_some();
-        // What is here is one repository, and is asked about as that; else either spelling may be at the upstream.
-        let spellings = here.map_or_else(|| mirrors.syncs.spellings(&path), |here| vec![here]);
+        // Either spelling may be at the upstream. What is here is one repository, and only its own lets in; but who is refused
+        // must not tell by the time that it takes, or by what it costs, that it is here.
+        let mut spellings = mirrors.syncs.spellings(&path);
+        if let Some(here) = &here {
+            spellings.sort_by_key(|spelling| spelling != here);
+        }
+        let lets_in = |spelling: &RepositoryPath| here.as_ref().is_none_or(|here| here == spelling);
         let mut refused = None;
         for spelling in spellings {
-            match (self.ask(self.credential.as_ref(), &spelling, is_mirrored).await, &refused) {
-                (Ok(()), _) => return Ok(Grant::judged(path, spelling)),
+            match (self.ask(self.credential.as_ref(), &spelling).await, &refused) {
+                (Ok(()), _) if lets_in(&spelling) => return Ok(Grant::judged(path, spelling)),
+                (Ok(()), _) => {}
                 // Nobody can tell what this credential is worth now; but everybody may read what is public.
-                (Err(Refused::Unavailable(_) | Refused::Useless(_)), _)
+                (Err(Refused::Unavailable(_) | Refused::Useless(_)), None)
                     if self.may_read_as_everybody(mirrors, &path) =>
                 {
                     return Ok(Grant::as_the_mirror(path));
                 }
                 (Err(Refused::Unavailable(fault)), _) => {
-                    let is_public = self.credential.is_some() && self.ask(None, &spelling, is_mirrored).await.is_ok();
-                    return if is_public {
+                    let is_public = self.credential.is_some() && self.ask(None, &spelling).await.is_ok();
+                    return if is_public && lets_in(&spelling) {
                         Ok(Grant::judged(path, spelling))
                     } else {
                         Err(Refused::Unavailable(fault))
@@ -110,14 +115,16 @@ impl Caller<'_> {
     }
 
     /// Whether whoever brings `credential` may read what the upstream calls `path`.
-    async fn ask(&self, credential: Option<&Credential>, path: &RepositoryPath, mirrored: bool) -> Result<(), Refused> {
+    async fn ask(&self, credential: Option<&Credential>, path: &RepositoryPath) -> Result<(), Refused> {
         let rights = &self.shard.node.rights;
         let key = rights.key(credential, path);
         if self.shard.grants.borrow_mut().knows(rights.epoch(), rights.now(), &key) {
             return Ok(());
         }
         let source = rights.source(self.address);
-        let question = Question { key, credential: credential.cloned(), path: path.clone(), source, mirrored };
+        let other = path.other_spelling();
+        let place = rights.place(source, other.as_ref().map_or(path, |other| path.min(other)));
+        let question = Question { key, credential: credential.cloned(), path: path.clone(), source, place };
         let reply = match task::within(TIME, rights.ask(question)).await {
             Some(Ok(reply)) => reply,
             Some(Err(_)) => return Err(unavailable("this mirror is shutting down")),

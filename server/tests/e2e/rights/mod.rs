@@ -27,6 +27,7 @@
 mod abuse;
 mod bearer;
 mod canary;
+mod existence;
 mod hook;
 mod outage;
 mod passwords;

@@ -1,7 +1,7 @@
 //! The least of an HTTP client: one request, one connection, the whole answer.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -48,6 +48,25 @@ impl Answer {
 
 /// `METHOD path` on a loopback port; an error when nobody answers.
 pub fn request(method: &str, port: u16, path: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<Answer> {
+    raw(port, &message(method, path, headers, body))
+}
+
+/// The same from another loopback address.
+pub fn request_from(
+    address: [u8; 4],
+    method: &str,
+    port: u16,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> std::io::Result<Answer> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((address, 0)).into())?;
+    socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into())?;
+    exchange(socket.into(), &message(method, path, headers, body))
+}
+
+fn message(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
@@ -55,12 +74,15 @@ pub fn request(method: &str, port: u16, path: &str, headers: &[(&str, &str)], bo
     if !body.is_empty() || method == "POST" {
         head += &format!("Content-Length: {}\r\n", body.len());
     }
-    raw(port, &[head.as_bytes(), b"\r\n", body].concat())
+    [head.as_bytes(), b"\r\n", body].concat()
 }
 
 /// Sends these very bytes and reads until the other side closes.
 pub fn raw(port: u16, bytes: &[u8]) -> std::io::Result<Answer> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    exchange(TcpStream::connect(("127.0.0.1", port))?, bytes)
+}
+
+fn exchange(mut stream: TcpStream, bytes: &[u8]) -> std::io::Result<Answer> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     // The other side may answer and close before it has read everything.
