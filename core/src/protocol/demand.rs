@@ -113,7 +113,13 @@ impl Demand {
                 None => return refused(format!("Invalid deepen-since: {}", quoted(line))),
             }
         } else if let Some(name) = line.strip_prefix(b"deepen-not ") {
-            let Some(id) = expand_ref(view.refs, name) else {
+            let here = expand_ref(view.refs, name);
+            // The client has been told another value than what is here.
+            let coming = view.pending.and_then(|table| expand_ref(table, name)).map(|expanded| expanded.id);
+            if let Some(id) = coming.filter(|id| here.as_ref().map(|expanded| expanded.id) != Some(*id)) {
+                return self.want_absent(id, view).map(|()| true);
+            }
+            let Some(Expanded { peeled: id, .. }) = here else {
                 return refused(format!("git upload-pack: ambiguous deepen-not: {}", quoted(line)));
             };
             if self.not.len() == DEEPEN_NOTS_MAX {
@@ -217,9 +223,16 @@ fn tags(refs: &RefTable) -> Vec<(ObjectId, ObjectId)> {
     refs.with_prefix(b"refs/tags/").filter_map(|tag| Some((tag.id, tag.peeled?))).collect()
 }
 
-/// The object of the one reference that `name` can mean, by the rules of `git rev-parse`; peeled where it is a tag.
-fn expand_ref(refs: &RefTable, name: &[u8]) -> Option<ObjectId> {
-    let peeled = |reference: RefView<'_>| reference.peeled.unwrap_or(reference.id);
+/// The value of a reference, and what it peels to.
+struct Expanded {
+    id: ObjectId,
+    peeled: ObjectId,
+}
+
+/// The one reference that `name` can mean, by the rules of `git rev-parse`.
+fn expand_ref(refs: &RefTable, name: &[u8]) -> Option<Expanded> {
+    let expanded =
+        |reference: RefView<'_>| Expanded { id: reference.id, peeled: reference.peeled.unwrap_or(reference.id) };
     let rules: [(&[u8], &[u8]); 6] = [
         (b"", b""),
         (b"refs/", b""),
@@ -229,16 +242,16 @@ fn expand_ref(refs: &RefTable, name: &[u8]) -> Option<ObjectId> {
         (b"refs/remotes/", b"/HEAD"),
     ];
     let head = (name == b"HEAD").then(|| match refs.head() {
-        Head::Symbolic(target) => refs.find(target.as_bstr()).map(peeled),
-        Head::Detached(id) => Some(refs.head_peeled().unwrap_or(*id)),
+        Head::Symbolic(target) => refs.find(target.as_bstr()).map(expanded),
+        Head::Detached(id) => Some(Expanded { id: *id, peeled: refs.head_peeled().unwrap_or(*id) }),
         Head::Absent => None,
     });
     let mut found = rules
         .iter()
-        .filter_map(|(before, after)| refs.find(&[before, name, after].concat()).map(peeled))
+        .filter_map(|(before, after)| refs.find(&[before, name, after].concat()).map(expanded))
         .chain(head.flatten());
-    let id = found.next()?;
-    found.next().is_none().then_some(id)
+    let one = found.next()?;
+    found.next().is_none().then_some(one)
 }
 
 #[cfg(test)]
@@ -277,7 +290,8 @@ mod tests {
             ("nothing", None),
             ("", None),
         ] {
-            assert_eq!(expand_ref(&refs, name.as_bytes()), expected.map(id), "{name:?}");
+            let peeled = expand_ref(&refs, name.as_bytes()).map(|expanded| expanded.peeled);
+            assert_eq!(peeled, expected.map(id), "{name:?}");
         }
     }
 }

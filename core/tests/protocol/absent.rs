@@ -132,6 +132,34 @@ fn a_reference_that_is_pending() {
     }
 }
 
+/// So does one that history is cut off at: it is waited for, even if its object is here.
+#[test]
+fn a_boundary_that_is_pending() {
+    let fixture = Fixture::full();
+    let policy = policy();
+    let mut refs = fixture.refs.to_refs();
+    let (name, id) = (RefName::new(b"refs/heads/new").unwrap(), fixture.ids["c1"]);
+    refs.push(Ref { name, id, peeled: None, symbolic: None });
+    let pending = RefTable::new(refs, fixture.refs.head().clone());
+    let want = "want {c3} side-band-64k ofs-delta";
+    for (version, lines) in [
+        (Version::V0, &[want, "deepen-not new", "0000", "done"][..]),
+        (Version::V2, &["command=fetch", "0001", "want {c3}", "deepen-not new", "done", "0000"]),
+    ] {
+        let view = fixture.view(&policy);
+        let (bytes, came) = poll(&mut session(version, &fixture, lines), &view);
+        assert!(matches!(came, Came::End(Some(_))), "nobody knows it: {came:?}");
+        assert!(String::from_utf8_lossy(&bytes).contains("ambiguous deepen-not"));
+        let mut session = session(version, &fixture, lines);
+        let came = poll(&mut session, &View { pending: Some(&pending), ..view }).1;
+        assert!(matches!(&came, Came::Absent(ids) if *ids == [id]), "{came:?}");
+        session.look_again();
+        let (bytes, came) = poll(&mut session, &View { refs: &pending, pending: None, ..view });
+        assert!(matches!(came, Came::Pack(_)), "{came:?}");
+        assert!(String::from_utf8_lossy(&bytes).contains("shallow "));
+    }
+}
+
 /// While it is reported, there is room to keep the client awake, and nowhere else than where it asked for that.
 #[test]
 fn room_for_keep_alives() {

@@ -47,6 +47,23 @@ fn strict_shows_ones_own_push() {
     }
 }
 
+/// A branch that was made a moment ago is known to whoever has history cut off at it, although no object of it is new.
+#[test]
+fn strict_knows_a_boundary_that_was_just_made() {
+    let mut site = site("");
+    ls_refs(&mut site);
+    let (git, url) = (site.git.clone(), site.mirror_url(APP));
+    for round in 1..6 {
+        let boundary = format!("refs/heads/boundary-{round}");
+        site.upstream(APP).run(&["update-ref", &boundary, &format!("main~{round}")]);
+        let clone = site.sandbox.fresh("clone");
+        let exclude = format!("--shallow-exclude={boundary}");
+        git.text(site.sandbox.path(), &["clone", "-q", "--bare", &exclude, &url, &clone.display().to_string()]);
+        let expected = site.upstream(APP).run(&["rev-list", "--count", "main", "--not", &boundary]);
+        assert_eq!(git.text(&clone, &["rev-list", "--count", "main"]), expected, "{boundary}");
+    }
+}
+
 /// Within the lease nobody is asked, whatever has moved; after it one question serves all.
 #[test]
 fn a_lease_is_one_question() {
