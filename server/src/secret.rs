@@ -41,6 +41,27 @@ impl fmt::Debug for Secret {
 mod tests {
     use super::*;
 
+    /// With secrets so long that one look fewer shows.
+    #[test]
+    fn where_two_differ_does_not_show() {
+        let with = |at: usize| {
+            let mut bytes = vec![b'x'; 1 << 20];
+            bytes[at] = b'y';
+            Secret::new(bytes)
+        };
+        let secret = Secret::new(vec![b'x'; 1 << 20]);
+        let time = |other: &Secret| {
+            let once = |_| {
+                let began = std::time::Instant::now();
+                assert_ne!(&secret, other);
+                began.elapsed()
+            };
+            (0..20).map(once).min().unwrap()
+        };
+        let (first, last) = (time(&with(0)), time(&with((1 << 20) - 1)));
+        assert!(first < 3 * last && last < 3 * first, "{first:?} and {last:?}");
+    }
+
     #[test]
     fn it_shows_nothing_and_equals_itself_alone() {
         let secret = Secret::new(b"hunter2".to_vec());

@@ -21,6 +21,27 @@ pub fn matches(expected: &str, authorization: Option<&[u8]>) -> bool {
 mod tests {
     use super::matches;
 
+    /// With a token so long that one look fewer shows.
+    #[test]
+    fn where_a_wrong_token_differs_does_not_show() {
+        let right = "x".repeat(1 << 20);
+        let with = |at: usize| {
+            let mut line = format!("Bearer {right}").into_bytes();
+            line["Bearer ".len() + at] = b'y';
+            line
+        };
+        let time = |line: &[u8]| {
+            let once = |_| {
+                let began = std::time::Instant::now();
+                assert!(!matches(&right, Some(line)));
+                began.elapsed()
+            };
+            (0..20).map(once).min().unwrap()
+        };
+        let (first, last) = (time(&with(0)), time(&with(right.len() - 1)));
+        assert!(first < 3 * last && last < 3 * first, "{first:?} and {last:?}");
+    }
+
     #[test]
     fn only_the_token_is_the_token() {
         assert!(matches("s3cret", Some(b"Bearer s3cret")));

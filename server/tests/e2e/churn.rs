@@ -195,6 +195,90 @@ fn clients_while_references_move() {
     assert!(generations.len() >= changes / 2, "{} generations of {changes} changes", generations.len());
 }
 
+/// Gives each request to the other of two mirrors, and lets references move before each that is posted.
+fn alternate<'s>(scope: &'s Scope<'s, '_>, listener: TcpListener, ports: [u16; 2], moves: &'s (dyn Fn() + Sync)) {
+    scope.spawn(move || {
+        for (turn, client) in listener.incoming().enumerate() {
+            let mut client = client.unwrap();
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).is_ok_and(|length| length == 1) {
+                head.push(byte[0]);
+            }
+            // The end of it.
+            if head.is_empty() {
+                return;
+            }
+            let port = ports[turn % ports.len()];
+            scope.spawn(move || {
+                if head.starts_with(b"POST ") {
+                    moves();
+                }
+                // The next request comes on a connection of its own.
+                head.truncate(head.len() - 2);
+                head.extend_from_slice(b"Connection: close\r\n\r\n");
+                let mut server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+                server.write_all(&head).unwrap();
+                let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                scope.spawn(move || std::io::copy(&mut from, &mut to));
+                let _ = std::io::copy(&mut server, &mut client);
+                let _ = client.shutdown(Shutdown::Both);
+            });
+        }
+    });
+}
+
+/// Two mirrors that know nothing of one another behind one address, each request at the other one, and `main` forced before
+/// each that is posted: what one has told is asked of the other, which has never seen it, and at the upstream no reference
+/// leads to it any more. None is refused.
+#[test]
+fn two_mirrors_while_references_move() {
+    // As long as a busy machine may keep a question waiting.
+    let rule = "park = \"60s\"";
+    let mut site = Site::start_ruled(rule, |git, folder| drop(Upstream::rich(git, &folder.join(APP))));
+    let upstream = site.upstream(APP);
+    let mut random = fastrand::Rng::with_seed(7);
+    let pool = Mutex::new(pool(&upstream, &mut random).into_iter());
+    let config = site.sandbox.path().join("another.toml");
+    std::fs::write(&config, format!("[[mirror]]\ninclude = [\"*\"]\n{rule}\n")).unwrap();
+    let flags = ["--config", &config.display().to_string()];
+    let other = Heliostat::start(&site.sandbox.folder("another"), &site.apache.url(), &flags);
+    let ports = [site.mirror().port(), other.port()];
+    for port in ports {
+        // The first copy is here before anything moves.
+        assert!(advertised(port, 0).contains(" refs/heads/main"));
+    }
+    let moves = || {
+        let id = pool.lock().unwrap().next().expect("enough of them");
+        upstream.run(&["update-ref", "refs/heads/main", &id]);
+    };
+    for (which, version) in [(Which::Machine, 2), (Which::Machine, 0), (Which::Debian, 2), (Which::Debian, 1)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let url = format!("http://{address}/{APP}");
+        let folder = site.sandbox.fresh("client");
+        std::fs::create_dir_all(&folder).unwrap();
+        let git = Git::client(&site.sandbox, which, version);
+        let result = std::thread::scope(|scope| {
+            alternate(scope, listener, ports, &moves);
+            let result = client(&git, &url, &folder);
+            drop(TcpStream::connect(address).unwrap());
+            result
+        });
+        let (made, tips) = result.unwrap_or_else(|error| panic!("{which:?} {version}: {error}"));
+        assert_eq!(tips, TURNS, "`main` moved each time");
+        for clone in &made {
+            fsck(&git, clone).unwrap();
+        }
+    }
+    for mirror in [&*site.mirror(), &other] {
+        let log = mirror.log();
+        assert!(!log.contains("not our ref") && !log.contains("panicked"), "{log}");
+        // In version 2 a clone is three requests, so that both are fetched from.
+        assert!(log.matches("operation=\"fetch\"").count() > TURNS / 2, "it was hardly asked: {log}");
+    }
+}
+
 /// What one connection was told is asked for on others, after each of several forced pushes: granted as long as its
 /// generation is kept, and no longer, once the upstream does not give it by its id any more either.
 #[test]

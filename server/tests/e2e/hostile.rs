@@ -160,6 +160,8 @@ fn bad_packet_lines() {
         vec![0xff; 100_000],
         packet("command=").into_bytes(),
         packet("command=nonsense").into_bytes(),
+        format!("{}0000", packet("command=bundle-uri")).into_bytes(),
+        fetch_body(&[&want, "packfile-uris https", "done"]),
         fetch_body(&["want nonsense"]),
         fetch_body(&["want 0000000000000000000000000000000000000000", "done"]),
         fetch_body(&[&want, "have nonsense", "done"]),

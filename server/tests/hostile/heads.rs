@@ -56,6 +56,26 @@ fn smuggling() {
     server.lives_on();
 }
 
+/// HTTP/2 is not spoken, to who asks for it and to who begins with it: none of its frames is looked at, however many.
+#[test]
+fn http_2_is_not_spoken() {
+    let server = Server::start();
+    let settings = &b"\0\0\0\x04\0\0\0\0\0"[..];
+    // A stream that is begun and taken back at once, and one whose head does not end.
+    let reset = b"\0\0\x01\x01\x05\0\0\0\x01\x82\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08";
+    let continuation = b"\0\0\x01\x09\0\0\0\0\x03\x82";
+    for frames in [&b""[..], &reset.repeat(10_000), &continuation.repeat(10_000)] {
+        let text = server.exchange([&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], settings, frames].concat());
+        assert!([400, 505].contains(&status(&text)) && answers(&text) == 1, "{text}");
+        assert!(text.contains("Connection: close"), "{text}");
+    }
+    let upgrade = "GET /status HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+                   HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n";
+    let text = server.exchange(format!("{upgrade}PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
+    assert!(status(&text) == 200 && answers(&text) == 2 && !text.contains("HTTP/1.1 101"), "{text}");
+    server.lives_on();
+}
+
 /// A body is a body, whatever it says: bytes that look like a request are not one.
 #[test]
 fn a_body_is_not_a_request() {

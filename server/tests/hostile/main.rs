@@ -54,6 +54,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure in a test ends the test")]
 
+mod addresses;
 mod admin;
 mod blame;
 mod bodies;

@@ -3,7 +3,7 @@
 
 use super::{
     mirror::{Mirror, words},
-    peer::{ADVERTISEMENT, Peer, RESULT, Request, Say, USUAL, line, ok, v2},
+    peer::{ADVERTISEMENT, Peer, RESULT, Request, Say, line, ok, v2},
     support::{
         git::Git,
         process::{SERVER_TIMEOUT, wait_until},
@@ -28,6 +28,10 @@ struct Host {
     bend: Arc<Mutex<Bend>>,
     sandbox: Sandbox,
 }
+
+/// What a v2 host offers that could also lead its clients elsewhere.
+const OFFERED: &[&str] =
+    &["agent=peer/1", "ls-refs=unborn", "fetch=shallow packfile-uris", "object-format=sha1", "bundle-uri"];
 
 /// What the host does with its answer to a fetch.
 #[derive(Clone, Default)]
@@ -58,7 +62,7 @@ impl Host {
         let peer = Peer::start({
             let (git, folder, bend) = (git.clone(), upstream.folder.clone(), bend.clone());
             move |request| match (request.line.starts_with("GET"), version) {
-                (true, 2) => Say::Keep(ok(ADVERTISEMENT, &v2(USUAL))),
+                (true, 2) => Say::Keep(ok(ADVERTISEMENT, &v2(OFFERED))),
                 (true, _) => {
                     let arguments = ["upload-pack", "--stateless-rpc", "--advertise-refs", "."];
                     let advertised = git.run(&folder, &arguments).stdout;
@@ -98,13 +102,7 @@ impl Host {
 
 /// Asks stock `git upload-pack` on the folder, and bends what it says.
 fn answer(git: &Git, folder: &Path, request: &Request, version: u8, bend: &Bend) -> Say {
-    let body = if request.head.to_ascii_lowercase().contains("content-encoding: gzip") {
-        let mut plain = Vec::new();
-        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(request.body.as_slice()), &mut plain).unwrap();
-        plain
-    } else {
-        request.body.clone()
-    };
+    let body = plain(request);
     let mut command = git.command(folder, &["upload-pack", "--stateless-rpc", "."]);
     command.env("GIT_PROTOCOL", format!("version={version}"));
     let said = super::support::process::run(&mut command, &body, folder).stdout;
@@ -131,6 +129,16 @@ fn answer(git: &Git, folder: &Path, request: &Request, version: u8, bend: &Bend)
             whole(&answer)
         }
     }
+}
+
+/// A request's body, inflated.
+fn plain(request: &Request) -> Vec<u8> {
+    if !request.head.to_ascii_lowercase().contains("content-encoding: gzip") {
+        return request.body.clone();
+    }
+    let mut plain = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(request.body.as_slice()), &mut plain).unwrap();
+    plain
 }
 
 /// Band 1 of an answer.
@@ -229,6 +237,19 @@ fn nothing_of_a_bad_first_pack_remains() {
     assert_eq!(host.mirror.current(&path_of(0)).generation.n, 1, "and an honest answer heals it");
     assert_eq!(host.mirror.store.all().len(), 1);
     assert!(host.peer.seen().len() < 300, "{} requests", host.peer.seen().len());
+}
+
+/// The mirror takes packs from the host itself, whatever else that has on offer.
+#[test]
+fn what_leads_elsewhere_is_not_asked_for() {
+    let host = Host::start();
+    assert_eq!(host.mirror.current(&path_of(0)).generation.n, 1);
+    host.upstream.commit("main", &[("next.txt", "next\n")]);
+    assert_eq!(host.mirror.current(&path_of(0)).generation.n, 2);
+    let asked: Vec<u8> = host.peer.seen().iter().flat_map(plain).collect();
+    let asked = String::from_utf8_lossy(&asked);
+    assert!(asked.matches("command=fetch").count() >= 2, "{asked}");
+    assert!(!asked.contains("uri"), "{asked}");
 }
 
 #[test]

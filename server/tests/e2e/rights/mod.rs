@@ -29,6 +29,7 @@ mod bearer;
 mod canary;
 mod existence;
 mod hook;
+mod one_connection;
 mod outage;
 mod passwords;
 mod references;
