@@ -2,6 +2,7 @@
 //!
 //! Each rule is a pure function from a file to its findings (`rules`, `layers`), told what is code and what is
 //! a comment, a string or a test by a small scanner (`source`); `dependencies` reads `cargo metadata`.
+//! `named_tests` looks up the tests that a document names.
 //! Each has tests that it fires. Exceptions are lists beside the rule, each with its reason, and an
 //! exception that is no longer needed is itself a failure.
 //!
@@ -10,6 +11,7 @@
 
 mod dependencies;
 mod layers;
+mod named_tests;
 mod rules;
 mod source;
 
@@ -105,6 +107,12 @@ fn each_module_says_what_it_is() {
 #[test]
 fn nothing_from_outside_the_tree() {
     check(rules::foreign_places);
+}
+
+#[test]
+fn each_test_that_is_named_exists() {
+    let findings = named_tests::unknown_tests(&tree());
+    assert!(findings.is_empty(), "\n{}", findings.join("\n"));
 }
 
 #[test]

@@ -1,28 +1,7 @@
 //! Who may read: a real Apache with users and passwords, with tokens, or a service that judges, and what its mirror lets
 //! whom have.
 //!
-//! Which attack on access is shown to be answered where (`core` is `core/src` and `core/tests`, `server` is `server/src`):
-//!
-//! | attack | tests |
-//! |---|---|
-//! | a right that was taken away | `revocation`, `core::rights::a_slow_answer_shortens_its_own_life`, `server::auth::shard_memory` |
-//! | an upstream that is down, fail open or closed | `outage`, `core::rights::silence_is_no_answer_and_takes_nothing_back` |
-//! | one caller's yes for another | `passwords::two_users_never_share_an_answer`, `core::rights::key`, `core::rights::it_remembers_what_a_list_would` |
-//! | an answer from before it was to be forgotten | `core::rights::what_was_to_be_forgotten_…`, `revocation::forgotten_at_once` |
-//! | existing names told from others | `passwords::what_is_not_there` |
-//! | passwords guessed through the mirror | `abuse::a_dictionary_of_passwords`, `core::rights::guesses_are_paid_for_by_their_source` |
-//! | names guessed through the mirror | `abuse::random_paths`, `core::rights::unknown_paths_…` |
-//! | secrets in logs, errors, files | `canary`, `hostile::token`, `server::secret`, `server::auth::credential` |
-//! | secrets carried along by a redirection | `abuse::a_redirection_is_not_followed`, `hostile::startup`, `upstream::hostile` |
-//! | the mirror's own credential for a caller | `passwords::the_mirrors_own_credential_is_nobody_elses` and the types: a judge takes none of it |
-//! | a header that means two things | `abuse::malformed_credentials`, `server::http::head` |
-//! | smuggled requests | `hostile::heads`, `hostile::bodies` |
-//! | a flood of streams of HTTP/2 | HTTP/1.1 is all there is: `server::http::head` (505) |
-//! | slow heads, bodies, readers | `hostile::slow` |
-//! | certificates of another host | `tls`, `hostile::startup` |
-//! | requests to other hosts | `upstream::hostile` (redirections), `upstream::packs` (`packfile-uris`) |
-//!
-//! Not yet here, since what they attack is not: TLS of our own, redirects of pushes, webhooks.
+//! Which attack on access is shown to be answered where is in docs/threats.md.
 
 mod abuse;
 mod bearer;
