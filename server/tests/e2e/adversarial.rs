@@ -12,6 +12,7 @@ use crate::support::compare::{Report, sound_and_same};
 use crate::support::conversation;
 use crate::support::git::Git;
 use crate::support::heliostat::Heliostat;
+use crate::support::process::{SERVER_TIMEOUT, wait_until};
 use crate::support::repositories::Upstream;
 use crate::support::sandbox::Sandbox;
 
@@ -172,6 +173,8 @@ impl Target {
         fill(&upstream);
         let server = Heliostat::start(&sandbox.folder("heliostat"), &folder.display().to_string(), &[]);
         git.text(sandbox.path(), &["ls-remote", &format!("{}/app.git", server.url()), "HEAD"]);
+        // How long a client waits for it is not on trial.
+        wait_until("the first copy is here", 5 * SERVER_TIMEOUT, || !server.stored().is_empty());
         Self { git, upstream, server, sandbox }
     }
 
@@ -249,9 +252,23 @@ fn cloned_and_fetched(target: &Target, depth: &str, middle: &str) -> Report {
     target.both("all", &[&["fetch", "-q", "{url}", all]], &mut report);
     target.both("deepened", &[shallow, &["fetch", "-q", &more, "{url}", all]], &mut report);
     target.both("unshallowed", &[shallow, &["fetch", "-q", "--unshallow", "{url}", all]], &mut report);
+    target.upstream.run(&["update-ref", "refs/heads/middle", middle]);
+    cut_off(target, "--shallow-exclude=refs/heads/middle", &mut report);
     let middle = format!("{}:refs/middle", target.upstream.id(middle));
     target.both("the rest", &[&["fetch", "-q", "{url}", &middle], &["fetch", "-q", "{url}", all]], &mut report);
     report
+}
+
+/// What lies within a boundary, more of it, and the rest. Stock Git names as shallow what it does not send, and dies of it
+/// (docs/protocol.md, difference 17), until it has been pruned.
+fn cut_off(target: &Target, boundary: &str, report: &mut Report) {
+    let cut: &[&str] = &["fetch", "-q", boundary, "{url}", "refs/heads/main:refs/heads/main"];
+    let prune: &[&str] = &["prune"];
+    target.both(boundary, &[cut, prune], report);
+    let more: &[&str] = &["fetch", "-q", "--deepen=3", "{url}", "refs/heads/main"];
+    target.both(&format!("{boundary}, deepened"), &[cut, prune, more, prune], report);
+    let rest: &[&str] = &["fetch", "-q", "--unshallow", "{url}", "+refs/*:refs/*"];
+    target.both(&format!("{boundary}, unshallowed"), &[cut, prune, rest], report);
 }
 
 #[test]
@@ -261,6 +278,9 @@ fn a_long_line() {
     target.brings(100_000, &[], &mut report);
     target.brings(75_000, &["deepen 75000"], &mut report);
     target.brings(50_000, &["deepen-since 1600050000"], &mut report);
+    target.upstream.run(&["update-ref", "refs/tags/half", "main~50000"]);
+    target.git.text(target.sandbox.path(), &["ls-remote", &format!("{}/app.git", target.server.url()), "half"]);
+    target.brings(50_000, &["deepen-not half"], &mut report);
     target.lives_on(report);
 }
 
@@ -284,7 +304,8 @@ fn a_grid() {
 #[test]
 fn an_octopus() {
     let target = Target::start(octopus);
-    let report = cloned_and_fetched(&target, "20", "main~25");
+    let mut report = cloned_and_fetched(&target, "20", "main~25");
+    cut_off(&target, "--shallow-since=1600001025", &mut report);
     target.lives_on(report);
 }
 
