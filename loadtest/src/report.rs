@@ -42,6 +42,8 @@ pub struct Report {
     pub info_refs: Percentiles,
     /// `ls-refs`.
     pub ls_refs: Percentiles,
+    /// Both together: what `git ls-remote` takes.
+    pub ls_remote: Percentiles,
     /// From the `fetch` request to the first byte of its pack.
     pub first_byte: Percentiles,
     /// The whole clone.
@@ -93,6 +95,7 @@ impl Report {
             objects: range(|clone| clone.objects),
             info_refs: times(|timings| timings.info_refs),
             ls_refs: times(|timings| timings.ls_refs),
+            ls_remote: times(|timings| timings.info_refs + timings.ls_refs),
             first_byte: times(|timings| timings.first_byte),
             total: times(|timings| timings.total),
         }
@@ -127,6 +130,7 @@ impl fmt::Display for Report {
         let rows = [
             ("info/refs", &self.info_refs),
             ("ls-refs", &self.ls_refs),
+            ("ls-remote", &self.ls_remote),
             ("first byte", &self.first_byte),
             ("clone", &self.total),
         ];

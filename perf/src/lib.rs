@@ -1,14 +1,16 @@
 //! Measurements that need running servers: memory at scale, cost side by side with stock Git, and what freshness
-//! promises.
+//! promises and costs far from the upstream.
 //!
 //! The servers are real processes, their cost is what the kernel says it was. Nothing here decides whether a number is
 //! good: the programs hold it against a bound.
 
 pub mod apache;
+pub mod distance;
 pub mod freshness;
 pub mod git;
 pub mod heliostat;
 pub mod process;
+pub mod relay;
 pub mod scale;
 pub mod versus;
 
