@@ -33,6 +33,7 @@ mod interleaved;
 mod pack;
 mod references;
 mod report;
+mod steady;
 mod walk;
 
 pub use address::{Address, AddressError};
@@ -42,3 +43,4 @@ pub use fleet::{FAILURES_LISTED_MAX, Fleet};
 pub use history::{Fetch, History, Push, Violation};
 pub use interleaved::Interleaved;
 pub use report::{Percentiles, Report};
+pub use steady::{Steady, Waits};

@@ -1,10 +1,11 @@
-//! Measurements that need running servers: memory at scale, cost side by side with stock Git, and what freshness
-//! promises and costs far from the upstream.
+//! Measurements that need running servers: memory at scale, cost side by side with stock Git, what freshness promises and
+//! what it costs far from the upstream, and what attackers do to others.
 //!
 //! The servers are real processes, their cost is what the kernel says it was. Nothing here decides whether a number is
 //! good: the programs hold it against a bound.
 
 pub mod apache;
+pub mod attack;
 pub mod distance;
 pub mod freshness;
 pub mod git;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
@@ -11,6 +12,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 /// How long a server may take to come up, or to end.
 pub const SERVER_TIME: Duration = Duration::from_secs(60);
+/// How often memory is looked at.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(10);
 /// `/proc` counts processor time in ticks of 10 ms, on every Linux that matters.
 const TICK_MS: u64 = 10;
 
@@ -111,6 +114,24 @@ pub fn memory_bytes(id: u32) -> io::Result<u64> {
     let value = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kib = value.and_then(|value| value.trim().trim_end_matches(" kB").parse::<u64>().ok());
     kib.map(|kib| kib << 10).ok_or_else(|| io::Error::other("no RssAnon: the process has ended"))
+}
+
+/// Does the work, and says how much memory the process had at most meanwhile, in bytes; an error if it could not be seen.
+pub fn watched<T>(process: u32, work: impl FnOnce() -> T) -> (T, io::Result<u64>) {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let sampler = scope.spawn(|| {
+            let mut peak = memory_bytes(process)?;
+            while !done.load(Ordering::Relaxed) {
+                peak = peak.max(memory_bytes(process)?);
+                thread::sleep(SAMPLE_INTERVAL);
+            }
+            Ok(peak)
+        });
+        let outcome = work();
+        done.store(true, Ordering::Relaxed);
+        (outcome, sampler.join().unwrap_or_else(|_| Err(io::Error::other("the sampler panicked"))))
+    })
 }
 
 /// Processor time that the whole machine has spent since its start.

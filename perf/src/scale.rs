@@ -4,7 +4,6 @@
 //! not counted.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
@@ -15,10 +14,9 @@ use serde::Serialize;
 use crate::apache::Apache;
 use crate::git::Git;
 use crate::heliostat::Heliostat;
-use crate::process::memory_bytes;
+use crate::process::watched;
 
 const REPOSITORY: &str = "large.git";
-const SAMPLE_INTERVAL: Duration = Duration::from_millis(10);
 /// How long a client waits for the next bytes: for its turn to be planned, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -188,22 +186,4 @@ fn verify(git: &Git, upstream: &Path, clone: &Path) -> io::Result<()> {
 fn timed<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<(T, Duration)> {
     let begin = Instant::now();
     work().map(|done| (done, begin.elapsed()))
-}
-
-/// Does the work, and says how much memory the process had at most meanwhile, in bytes; an error if it could not be seen.
-pub fn watched<T>(process: u32, work: impl FnOnce() -> T) -> (T, io::Result<u64>) {
-    let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let sampler = scope.spawn(|| {
-            let mut peak = memory_bytes(process)?;
-            while !done.load(Ordering::Relaxed) {
-                peak = peak.max(memory_bytes(process)?);
-                thread::sleep(SAMPLE_INTERVAL);
-            }
-            Ok(peak)
-        });
-        let outcome = work();
-        done.store(true, Ordering::Relaxed);
-        (outcome, sampler.join().unwrap_or_else(|_| Err(io::Error::other("the sampler panicked"))))
-    })
 }
