@@ -107,6 +107,13 @@ pub const HTTP_CONNECTIONS_MAX: u32 = 1_000_000;
 /// address starves the rest although a whole CI fleet may sit behind one. Where a trusted balancer speaks for the address,
 /// its requests under way. More: 503; and close, if it is a connection.
 pub const HTTP_CONNECTIONS_ADDRESS_SHARE: u32 = 2;
+/// Connections that have been turned away and stay for [`HTTP_PARTING_TIME`], of the whole process, so that what the peer still
+/// sends does not make a reset of the answer that it has not read yet. More: closed at once, behind what had come by then.
+pub const HTTP_PARTING_MAX: u32 = 64;
+/// Longer than a request takes that has been sent with the connection.
+pub const HTTP_PARTING_TIME: Duration = Duration::from_secs(1);
+/// Bytes that are taken of such a connection: the head of a request, and a beginning of its body.
+pub const HTTP_PARTING_BYTES_MAX: usize = 64 << 10;
 /// Bytes of one PROXY protocol header. Version 1 has 107 at most; version 2 a few hundred, with what it tells of a client's
 /// certificate. More: 400 and close.
 pub const PROXY_HEADER_BYTES_MAX: usize = 4 << 10;
@@ -134,6 +141,9 @@ pub const REQUEST_BYTES_IN_FLIGHT_MAX: u64 = 320 << 20;
 /// Descriptors kept back from connections: packs, upstream connections, logs, and those that let a full server still say
 /// 503.
 pub const DESCRIPTORS_RESERVED: u64 = 512;
+/// Connections on the admin port, of all addresses: an operator's, a scraper's, a load balancer's, and a Git host's pool for
+/// webhooks. More: 503 and close.
+pub const ADMIN_CONNECTIONS_MAX: u32 = 128;
 /// Requests on the admin port that look at every repository or read files, waiting or being answered. More: 503 with
 /// Retry-After.
 pub const ADMIN_READERS_MAX: usize = 16;
@@ -263,6 +273,9 @@ pub const SYNC_WAITING_MAX: usize = 65_536;
 pub const SYNC_UNKNOWN_MAX: usize = 4_096;
 const _: () = assert!(HTTP_HEAD_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(HTTP_CONNECTIONS <= HTTP_CONNECTIONS_MAX && HTTP_CONNECTIONS_ADDRESS_SHARE > 1);
+// They, and who is turned away, leave more than half for packs and the upstream.
+const _: () = assert!(((HTTP_PARTING_MAX + ADMIN_CONNECTIONS_MAX) as u64) < DESCRIPTORS_RESERVED / 2);
+const _: () = assert!(HTTP_PARTING_BYTES_MAX > HTTP_HEAD_BYTES_MAX);
 const _: () = assert!(PROXY_HEADER_TIME.as_nanos() < HTTP_HEAD_TIME.as_nanos());
 // A few of the largest at once.
 const _: () = assert!(REQUEST_BYTES_IN_FLIGHT_MAX >= 4 * REQUEST_BYTES_MAX as u64);

@@ -3,8 +3,11 @@
 //! Addresses are counted in a fixed number of buckets, hashed with a key of this process. Two addresses may share a
 //! bucket and its bound; that costs memory that does not grow, and needs bad luck and two busy addresses to be felt.
 
-use crate::config::Limits;
-use heliostat_core::limits::{DESCRIPTORS_RESERVED, HTTP_CONNECTIONS_ADDRESS_SHARE, REQUEST_BYTES_IN_FLIGHT_MAX};
+use crate::{config::Limits, shard::Door};
+use heliostat_core::limits::{
+    ADMIN_CONNECTIONS_MAX, DESCRIPTORS_RESERVED, HTTP_CONNECTIONS_ADDRESS_SHARE, HTTP_PARTING_MAX,
+    REQUEST_BYTES_IN_FLIGHT_MAX,
+};
 use std::{
     collections::hash_map::RandomState,
     hash::BuildHasher,
@@ -21,6 +24,8 @@ const BUCKETS: usize = 1 << 14;
 pub struct Admission {
     connections: AtomicU32,
     connections_max: u32,
+    admin_connections: AtomicU32,
+    parting: AtomicU32,
     per_address_max: u32,
     addresses: Box<[AtomicU32]>,
     key: RandomState,
@@ -29,6 +34,12 @@ pub struct Admission {
 
 /// A connection that was let in; counts down when dropped.
 pub struct Entry {
+    admission: Arc<Admission>,
+    door: Door,
+}
+
+/// A connection that was turned away and stays for a moment; counts down when dropped.
+pub struct Parting {
     admission: Arc<Admission>,
 }
 
@@ -53,6 +64,8 @@ impl Admission {
         Self {
             connections: AtomicU32::new(0),
             connections_max,
+            admin_connections: AtomicU32::new(0),
+            parting: AtomicU32::new(0),
             per_address_max: limits
                 .connections_per_address
                 .unwrap_or(connections_max.div_ceil(HTTP_CONNECTIONS_ADDRESS_SHARE))
@@ -63,9 +76,23 @@ impl Admission {
         }
     }
 
-    /// Lets a connection in, or does not.
-    pub fn enter(self: &Arc<Self>) -> Option<Entry> {
-        count_up(&self.connections, self.connections_max).then(|| Entry { admission: self.clone() })
+    /// Lets a connection in by `door`, or does not. Each has a count of its own: the admin port has to answer when the main one
+    /// is full.
+    pub fn enter(self: &Arc<Self>, door: Door) -> Option<Entry> {
+        let max = if door == Door::Main { self.connections_max } else { ADMIN_CONNECTIONS_MAX };
+        count_up(self.of(door), max).then(|| Entry { admission: self.clone(), door })
+    }
+
+    fn of(&self, door: Door) -> &AtomicU32 {
+        match door {
+            Door::Main => &self.connections,
+            Door::Admin => &self.admin_connections,
+        }
+    }
+
+    /// Lets a connection that was turned away stay for a moment, or does not.
+    pub fn part(self: &Arc<Self>) -> Option<Parting> {
+        count_up(&self.parting, HTTP_PARTING_MAX).then(|| Parting { admission: self.clone() })
     }
 
     /// A place of `address`, if it has one left.
@@ -109,7 +136,13 @@ fn count_up(counter: &AtomicU32, max: u32) -> bool {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.admission.connections.fetch_sub(1, Ordering::Relaxed);
+        self.admission.of(self.door).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Parting {
+    fn drop(&mut self) {
+        self.admission.parting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -153,7 +186,7 @@ mod tests {
     fn connections_are_bounded_in_all_and_per_address() {
         let admission = Arc::new(Admission::new(DESCRIPTORS_RESERVED + 20, &Limits::default()));
         let address = |n: u8| IpAddr::from([10, 0, 0, n]);
-        let enter = |n: u8| Some((admission.enter()?, admission.place(address(n))?));
+        let enter = |n: u8| Some((admission.enter(Door::Main)?, admission.place(address(n))?));
         let mut held: Vec<_> = (0..10).map(|_| enter(1).expect("room")).collect();
         assert!(enter(1).is_none(), "half of all is one address's share");
         let mut n = 1;
@@ -162,11 +195,24 @@ mod tests {
             held.extend(enter(n));
         }
         assert!(enter(250).is_none());
+        let admin: Vec<_> = (0..2 * ADMIN_CONNECTIONS_MAX).filter_map(|_| admission.enter(Door::Admin)).collect();
+        assert_eq!(admin.len(), ADMIN_CONNECTIONS_MAX as usize);
+        drop(admin);
+        assert!(enter(250).is_none() && admission.enter(Door::Admin).is_some());
         held.truncate(5);
         assert!(enter(1).is_some());
         drop(held);
         assert_eq!(admission.connections(), 0);
         assert!(admission.addresses.iter().all(|n| n.load(Ordering::Relaxed) == 0));
+    }
+
+    #[test]
+    fn few_stay_who_were_turned_away() {
+        let admission = Arc::new(Admission::new(u64::MAX, &Limits::default()));
+        let staying: Vec<_> = std::iter::from_fn(|| admission.part()).take(10_000).collect();
+        assert_eq!(staying.len(), HTTP_PARTING_MAX as usize);
+        drop(staying);
+        assert!(admission.part().is_some());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The life of one connection: head, exchange, head, exchange, …, end.
 
 use super::{
-    admission::Place,
+    admission::{Entry, Place},
     exchange::{Exchange, Record},
     handshake::{self, HANDSHAKE_FAILURE, HANDSHAKE_RECORD, NoHandshake},
     head::{Head, HeadError, http_head},
@@ -14,8 +14,10 @@ use crate::{
     admin, serve,
     shard::{Door, Shard, task},
 };
+use futures_lite::future::poll_once;
 use heliostat_core::limits::{
-    HTTP_DISCARD_BYTES_MAX, HTTP_DISCARD_TIME, HTTP_HEAD_TIME, HTTP_IDLE_TIME, PROXY_HEADER_TIME,
+    HTTP_DISCARD_BYTES_MAX, HTTP_DISCARD_TIME, HTTP_HEAD_TIME, HTTP_IDLE_TIME, HTTP_PARTING_BYTES_MAX,
+    HTTP_PARTING_TIME, PROXY_HEADER_TIME,
 };
 use std::{
     io,
@@ -28,9 +30,10 @@ use zeroize::Zeroize as _;
 /// How long an answer that ends the connection may take to leave.
 const LAST_WORD_TIME: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Serves requests until one side has enough.
-pub async fn run(shard: Rc<Shard>, wire: Rc<Wire>, door: Door) {
-    let Some(seat) = seated(&shard, &wire, door).await else { return };
+/// Serves requests until one side has enough. `entry` is what it was let in by.
+pub async fn run(shard: Rc<Shard>, wire: Rc<Wire>, door: Door, entry: Entry) {
+    let mut entry = Some(entry);
+    let Some(seat) = seated(&shard, &wire, door, &mut entry).await else { return };
     let trusted = &shard.node.config.http.trusted_proxies;
     let mut input = Vec::new();
     if let Some(serving) = shard.node.tls(door)
@@ -88,14 +91,14 @@ pub async fn run(shard: Rc<Shard>, wire: Rc<Wire>, door: Door) {
 
 /// Who sits at the other end.
 enum Seat {
-    /// One client, which has one of its places for as long as the connection lasts. None is counted on the admin port.
+    /// One client, which has one of its places for as long as the connection lasts. The admin port tells no addresses apart.
     Client { _place: Option<Place> },
     /// A balancer that speaks for many: each request takes a place of its client's.
     Balancer,
 }
 
 /// Finds out whom the connection is from, and gives it a place; `None` if there is nothing to be served.
-async fn seated(shard: &Shard, wire: &Wire, door: Door) -> Option<Seat> {
+async fn seated(shard: &Shard, wire: &Wire, door: Door, entry: &mut Option<Entry>) -> Option<Seat> {
     let http = &shard.node.config.http;
     if door == Door::Admin {
         return Some(Seat::Client { _place: None });
@@ -114,12 +117,27 @@ async fn seated(shard: &Shard, wire: &Wire, door: Door) -> Option<Seat> {
     }
     let place = shard.node.admission.place(address);
     if place.is_none() {
-        shard.counts().turned_away.one();
-        tracing::debug!(peer = %wire.peer(), "turned away: too many connections of this address");
-        // One packet into an empty socket buffer: nothing waits here.
-        let _ = wire.write_all(shard.node.full(door)).await;
+        // Others may have it: who is turned away takes no room from them.
+        drop(entry.take());
+        turn_away(shard, wire, door, "too many connections of this address").await;
     }
     place.map(|place| Seat::Client { _place: Some(place) })
+}
+
+/// Tells a peer for which there is no room so, and closes.
+pub async fn turn_away(shard: &Shard, wire: &Wire, door: Door, why: &'static str) {
+    shard.counts().turned_away.one();
+    tracing::debug!(peer = %wire.peer(), "turned away: {why}");
+    // One packet into an empty socket buffer: nothing waits here.
+    if wire.write_all(shard.node.full(door)).await.is_err() {
+        return;
+    }
+    wire.shutdown(Shutdown::Write);
+    let rest = take_rest(wire, HTTP_PARTING_BYTES_MAX);
+    match shard.node.admission.part() {
+        Some(_parting) => drop(task::within(HTTP_PARTING_TIME, rest).await),
+        None => drop(poll_once(rest).await),
+    }
 }
 
 /// Reads the PROXY protocol header, which is demanded, and nothing behind it. Errs with what is wrong with it, or without a
@@ -254,8 +272,13 @@ async fn discard(wire: &Wire) {
     wire.wait_for(Awaited::Answer, Patience::fixed(Instant::now(), HTTP_DISCARD_TIME));
     wire.say_goodbye().await;
     wire.shutdown(Shutdown::Write);
+    take_rest(wire, HTTP_DISCARD_BYTES_MAX).await;
+}
+
+/// Takes what is still coming, and looks at nothing of it.
+async fn take_rest(wire: &Wire, bytes_max: usize) {
     let (mut sink, mut taken) = (Vec::new(), 0);
-    while taken < HTTP_DISCARD_BYTES_MAX {
+    while taken < bytes_max {
         match wire.read(&mut sink).await {
             Ok(0) | Err(_) => return,
             Ok(read) => taken += read,

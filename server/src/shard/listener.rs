@@ -8,6 +8,7 @@
 
 use super::task::sleep;
 use glommio::net::{TcpListener, TcpStream};
+use heliostat_core::limits::HTTP_HEAD_BYTES_MAX;
 use rustix::{
     io::{Errno, FdFlags, fcntl_setfd},
     net::{SocketFlags, accept_with, sockopt::set_socket_reuseport},
@@ -187,13 +188,18 @@ impl Spares {
     }
 }
 
-/// With a spare descriptor just let go: takes one waiting connection and says that the server is full.
+/// With a spare descriptor just let go: takes one waiting connection and says that the server is full. What the peer has sent by
+/// then is taken, for else closing would reset the connection, and a reset destroys an answer that has not been read yet.
 fn turn_away(listener: &Socket, full: &[u8]) {
     if listener.set_nonblocking(true).is_err() {
         return;
     }
     if let Ok(peer) = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
         let _ = rustix::io::write(&peer, full);
+        let _ = rustix::net::shutdown(&peer, rustix::net::Shutdown::Write);
+        // Room for a head; more is more than once.
+        let mut sink = [0; HTTP_HEAD_BYTES_MAX];
+        let _ = rustix::io::read(&peer, &mut sink);
     }
     let _ = listener.set_nonblocking(false);
 }

@@ -122,22 +122,12 @@ impl Shard {
 
     fn admit(self: &Rc<Self>, door: Door, stream: glommio::net::TcpStream, peer: SocketAddr) {
         let wire = Rc::new(Wire::new(stream, peer));
-        // The admin port is not counted: it has to answer when the main port is full.
-        let entry = match door {
-            Door::Main => match self.node.admission.enter() {
-                Some(entry) => Some(entry),
-                None => {
-                    self.counts().turned_away.one();
-                    tracing::debug!(%peer, "turned away: too many connections");
-                    let full = self.node.full(door);
-                    task::spawn("turn away", async move {
-                        // One packet into an empty socket buffer: nothing waits here.
-                        let _ = wire.write_all(full).await;
-                    });
-                    return;
-                }
-            },
-            Door::Admin => None,
+        let Some(entry) = self.node.admission.enter(door) else {
+            let shard = self.clone();
+            task::spawn("turn away", async move {
+                connection::turn_away(&shard, &wire, door, "too many connections").await;
+            });
+            return;
         };
         match door {
             Door::Main => self.counts().connections.one(),
@@ -148,8 +138,7 @@ impl Shard {
         self.wires.borrow_mut().insert(number, Rc::downgrade(&wire));
         let shard = self.clone();
         task::spawn("connection", async move {
-            let _entry = entry;
-            connection::run(shard.clone(), wire, door).await;
+            connection::run(shard.clone(), wire, door, entry).await;
             shard.wires.borrow_mut().remove(&number);
         });
     }

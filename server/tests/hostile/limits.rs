@@ -3,12 +3,12 @@
 use crate::support::{LS_REFS, Peer, Server, answers, post, status};
 use crate::threads::Stopped;
 use heliostat_core::limits::{
-    DESCRIPTORS_RESERVED, HTTP_DISCARD_BYTES_MAX, HTTP_DISCARD_TIME, HTTP_PIPELINE_BYTES_MAX,
+    DESCRIPTORS_RESERVED, HTTP_DISCARD_BYTES_MAX, HTTP_DISCARD_TIME, HTTP_PARTING_MAX, HTTP_PIPELINE_BYTES_MAX,
     REQUEST_BYTES_IN_FLIGHT_MAX, REQUEST_BYTES_MAX,
 };
 use std::{
     fs,
-    io::{ErrorKind, Write},
+    io::{ErrorKind, Read as _, Write},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -51,6 +51,50 @@ fn a_full_server_says_so() {
     assert_eq!(served, 1);
     drop(held);
     server.lives_on();
+}
+
+/// Who has sent a request with the connection reads the refusal, and then the end: no reset, which could take the refusal with
+/// it.
+#[test]
+fn who_is_turned_away_reads_why() {
+    let request = post(&format!("Content-Length: {}\r\n", 12 << 10), &[b'0'; 12 << 10]);
+    let turned_away = |server: &Server, times: usize| {
+        for n in 0..times {
+            let mut peer = server.peer();
+            peer.send(&request);
+            let mut text = String::new();
+            let end = peer.stream.read_to_string(&mut text);
+            assert!(end.is_ok(), "{n}: {end:?} after {text:?}");
+            assert_eq!(status(&text), 503, "{text}");
+        }
+    };
+    for limits in ["connections = 10\nconnections_per_address = 10", "connections = 20\nconnections_per_address = 10"] {
+        let folder = tempfile::TempDir::new().unwrap();
+        crate::support::repository(&folder.path().join("upstream/team/app.git"));
+        let file = folder.path().join("heliostat.toml");
+        fs::write(&file, format!("[limits]\n{limits}\n")).unwrap();
+        let server = Server::on(folder, &[], &["--config", file.to_str().unwrap()]);
+        let mut held: Vec<Peer> = (0..10).map(|_| server.peer()).collect();
+        for peer in &mut held {
+            peer.send("GET /status HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert_eq!(peer.answer().0, 200);
+        }
+        turned_away(&server, 20);
+        // As many as may stay, and they stay: others are turned away as ever, and who was let in is served.
+        let mut staying: Vec<Peer> = (0..HTTP_PARTING_MAX + 20).map(|_| server.peer()).collect();
+        for peer in &mut staying {
+            assert_eq!(status(&peer.read_to_end()), 503);
+        }
+        held[0].send("GET /status HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(held[0].answer().0, 200);
+        drop((held, staying));
+        let began = Instant::now();
+        while server.status() != Some(200) {
+            assert!(began.elapsed() < Duration::from_secs(20), "there is no room again");
+            sleep(Duration::from_millis(5));
+        }
+        server.lives_on();
+    }
 }
 
 /// Out of descriptors, it answers with a spare one instead of leaving the caller in the queue, and recovers. (One that is let

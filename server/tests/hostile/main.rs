@@ -10,8 +10,9 @@
 //!
 //! | limit | tests |
 //! |---|---|
-//! | connections, in all and of one address | `limits::a_full_server_says_so`, `http::admission`, `e2e::balancers` (connections) |
+//! | connections, in all and of one address | `limits::a_full_server_says_so`, `limits::who_is_turned_away_reads_why`, `http::admission`, `e2e::balancers` (connections) |
 //! | requests of one address | `e2e::balancers` (requests) |
+//! | connections on the admin port | `admin::too_many_connections` |
 //! | descriptors | `limits::out_of_descriptors` |
 //! | slow connections, as many as there is room for | `crowd` |
 //! | PROXY headers: bytes, time | `proxy`, `http::proxy_protocol`, fuzz `proxy_header` |
