@@ -7,7 +7,7 @@ use crate::{limits::RIGHTS_SOURCES, sync::Bucket};
 use std::time::Duration;
 
 /// Where a request comes from: a number for the address, hashed by the driver under a key of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source(pub u64);
 
 /// So many in the long run, so many at once.

@@ -15,10 +15,13 @@
 //!   shortens the wait, to [`Policy::ask_spacing`] or, where objects had been fetched in vain, to
 //!   [`Policy::fetch_spacing`]; its question is then put off by that much, not answered from memory.
 //! - Callers go before the interval, in both queues; the interval can never take the last slot for questions.
-//! - What is asked about paths that are not mirrored is bounded: a rate, a memory of answers, first mirrors in flight.
+//! - What is asked about paths that are not mirrored is bounded: a rate, a memory of answers, first mirrors in flight, of each
+//!   source and in all.
 //! - Nothing here deletes anything. A repository that the upstream denies having stays known and is asked about again.
 
 mod figures;
+mod first_copies;
+mod unknown;
 
 pub use figures::Figures;
 
@@ -27,7 +30,9 @@ use crate::{
     fault::Fault,
     limits::{SYNC_UNKNOWN_MAX, SYNC_WAITING_MAX},
     retry::{Attempts, Backoff},
+    rights::Source,
 };
+use first_copies::FirstCopies;
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
@@ -46,6 +51,10 @@ pub struct Policy {
     pub fetches: usize,
     /// First mirrors at once.
     pub creations: usize,
+    /// First mirrors that callers have begun and that have not ended, in all and for each source. More: refused.
+    pub first_copies: usize,
+    /// See [`Policy::first_copies`].
+    pub first_copies_per_source: usize,
     /// Repositories whose references have moved and that wait for a fetch, before no more questions are asked: each
     /// holds an advertisement in memory.
     pub moved_max: usize,
@@ -89,6 +98,8 @@ struct Repository {
     known: bool,
     /// Its fetch holds one of the slots for first mirrors.
     creating: bool,
+    /// It is counted as a first mirror that is under way for this source.
+    first_copy_of: Option<Source>,
     /// The question was asked by the interval alone.
     background: bool,
     /// What it found waits for a fetch, and nobody for that.
@@ -132,6 +143,7 @@ pub struct Schedule {
     moved: usize,
     fetching: usize,
     creating: usize,
+    first_copies: FirstCopies,
     last_outage: Option<Arc<Fault>>,
     effects: VecDeque<Effect>,
 }
@@ -159,6 +171,7 @@ impl Schedule {
             moved: 0,
             fetching: 0,
             creating: 0,
+            first_copies: FirstCopies::default(),
             last_outage: None,
             effects: VecDeque::new(),
         }
@@ -199,8 +212,8 @@ impl Schedule {
         self.repositories.get(path).is_some_and(|repository| repository.known)
     }
 
-    /// A caller wants to hear what the upstream says from now on.
-    pub fn ask(&mut self, now: Duration, path: &Arc<str>, ticket: Ticket, need: Need) {
+    /// A caller wants to hear what the upstream says from now on. `source` is who pays for a first mirror.
+    pub fn ask(&mut self, now: Duration, path: &Arc<str>, ticket: Ticket, need: Need, source: Option<Source>) {
         if self.waiting >= SYNC_WAITING_MAX {
             return self.refuse(path, ticket, "too many callers wait for the upstream");
         }
@@ -222,12 +235,15 @@ impl Schedule {
                 let refusal = repository.refusal.clone().filter(|_| early);
                 let outage = self.last_outage.as_ref().filter(|_| open).map(|fault| Verdict::Outage(fault.clone()));
                 if let Some(verdict) = refusal.or(outage) {
-                    if repository.timer.is_none() && repository.is_idle() {
-                        self.set_timer(path, Some(now + self.policy.refusal_ttl));
-                    }
+                    self.rest(now, path);
                     let path = path.clone();
                     return self.effects.push_back(Effect::Answer { path, tickets: vec![ticket], verdict });
                 }
+                if let Err(why) = self.begin_first_copy(path, source) {
+                    self.rest(now, path);
+                    return self.refuse(path, ticket, why);
+                }
+                let Some(repository) = self.repositories.get_mut(path) else { return };
                 repository.current.push((ticket, need));
                 repository.question = Question::Queued;
                 if early {
@@ -306,7 +322,7 @@ impl Schedule {
         let later = std::mem::take(&mut repository.next);
         self.waiting -= later.len();
         for (ticket, need) in later {
-            self.ask(now, path, ticket, need);
+            self.ask(now, path, ticket, need, None);
         }
     }
 
@@ -330,7 +346,9 @@ impl Schedule {
         }
         let tickets = std::mem::take(&mut repository.current).into_iter().map(|(ticket, _)| ticket).collect();
         self.settle(now, path, tickets, verdict, self.policy.ask_spacing, random);
+        // Who shares the next question shares who pays.
         self.ask_next(now, path);
+        self.end_first_copy(path);
     }
 
     /// A fetch ended.
@@ -349,6 +367,7 @@ impl Schedule {
             self.set_timer(path, None);
             self.queue_fetch(path);
         }
+        self.end_first_copy(path);
     }
 
     /// What every end has to do: when to ask again, and who hears of it.
@@ -477,6 +496,7 @@ impl Schedule {
             let again = self.breaker.opens_until().unwrap_or_default();
             self.set_timer(&path, Some(again));
         }
+        self.end_first_copy(&path);
         Some(Effect::Answer { path, tickets, verdict: Verdict::Outage(fault) })
     }
 
@@ -528,17 +548,6 @@ impl Schedule {
         }
     }
 
-    /// Makes room by forgetting the idle unknown path whose memory ends first.
-    fn forget_one_unknown(&mut self) -> bool {
-        let oldest =
-            self.timers.iter().find(|(_, path)| self.repositories.get(path).is_some_and(|r| !r.known)).cloned();
-        let Some(entry) = oldest else { return false };
-        self.timers.remove(&entry);
-        self.repositories.remove(&entry.1);
-        self.unknown -= 1;
-        true
-    }
-
     fn refuse(&mut self, path: &Arc<str>, ticket: Ticket, why: &'static str) {
         let verdict = Verdict::Failed(Arc::new(Fault::ours(why, why)));
         self.effects.push_back(Effect::Answer { path: path.clone(), tickets: vec![ticket], verdict });
@@ -558,6 +567,7 @@ impl Repository {
             again: false,
             known: false,
             creating: false,
+            first_copy_of: None,
             background: false,
             moved_in_background: false,
             current: Vec::new(),

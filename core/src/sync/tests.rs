@@ -19,12 +19,14 @@ use std::{
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     Policy {
         interval: 3 * MINUTE,
         asks: 6,
         fetches: 2,
         creations: 1,
+        first_copies: 6,
+        first_copies_per_source: 3,
         moved_max: 8,
         retry: Backoff { base: SECOND, cap: 10 * MINUTE },
         ask_spacing: SECOND / 2,
@@ -40,7 +42,7 @@ fn outage() -> Verdict {
     Verdict::Outage(Arc::new(Fault::upstream("down", "down")))
 }
 
-fn failed() -> Verdict {
+pub(super) fn failed() -> Verdict {
     Verdict::Failed(Arc::new(Fault::upstream("bad pack", "bad pack")))
 }
 
@@ -124,7 +126,7 @@ impl World {
         let path: Arc<str> = path.into();
         let version = self.upstream.get(&path).copied().unwrap_or(0);
         self.waiting.insert(self.tickets, (path.clone(), need, version));
-        self.schedule.ask(self.now, &path, self.tickets, need);
+        self.schedule.ask(self.now, &path, self.tickets, need, None);
         self.tickets
     }
 
@@ -449,7 +451,7 @@ fn what_is_forgotten_is_left_alone_until_somebody_asks() {
     let mut now = SECOND;
     for path in [&idle, &asked] {
         schedule.know(now, path);
-        schedule.ask(now, path, 1, Need::References);
+        schedule.ask(now, path, 1, Need::References, None);
     }
     let (asks, _) = effects(&mut schedule, now);
     assert_eq!(asks.len(), 2);
@@ -465,7 +467,7 @@ fn what_is_forgotten_is_left_alone_until_somebody_asks() {
         now += MINUTE;
         assert!(effects(&mut schedule, now).0.is_empty());
     }
-    schedule.ask(now, &idle, 2, Need::References);
+    schedule.ask(now, &idle, 2, Need::References, None);
     assert_eq!(effects(&mut schedule, now).0, std::slice::from_ref(&idle));
     schedule.answered(now, &idle, Verdict::Verified);
     assert!(schedule.knows(&idle));
@@ -475,7 +477,7 @@ fn what_is_forgotten_is_left_alone_until_somebody_asks() {
 type Answer = (Vec<Ticket>, Verdict);
 
 /// What a schedule has to do now: the paths to ask about, and the answers.
-fn effects(schedule: &mut Schedule, now: Duration) -> (Vec<Arc<str>>, Vec<Answer>) {
+pub(super) fn effects(schedule: &mut Schedule, now: Duration) -> (Vec<Arc<str>>, Vec<Answer>) {
     let (mut asks, mut answers) = (Vec::new(), Vec::new());
     while let Some(effect) = schedule.poll(now) {
         match effect {
@@ -497,7 +499,7 @@ fn too_many_callers_are_told_so_and_the_others_go_on_waiting() {
     let many = SYNC_WAITING_MAX as Ticket;
     schedule.know(SECOND, &path);
     for ticket in 0..=many {
-        schedule.ask(SECOND, &path, ticket, Need::Objects);
+        schedule.ask(SECOND, &path, ticket, Need::Objects, None);
     }
     let (asks, answers) = effects(&mut schedule, SECOND);
     assert_eq!(asks, std::slice::from_ref(&path));
@@ -505,7 +507,7 @@ fn too_many_callers_are_told_so_and_the_others_go_on_waiting() {
     schedule.answered(SECOND, &path, Verdict::Verified);
     let (_, answers) = effects(&mut schedule, SECOND);
     assert!(matches!(&answers[..], [(tickets, Verdict::Verified)] if tickets.len() == SYNC_WAITING_MAX));
-    schedule.ask(SECOND, &path, many + 1, Need::Objects);
+    schedule.ask(SECOND, &path, many + 1, Need::Objects, None);
     let (asks, answers) = effects(&mut schedule, SECOND);
     assert!(asks == [path] && answers.is_empty(), "there is room again");
 }
@@ -517,7 +519,7 @@ fn of_too_many_unknown_paths_the_oldest_is_forgotten() {
     let path = |number: usize| -> Arc<str> { format!("no/{number}.git").into() };
     let mut ask = |number: usize| {
         let now = Duration::from_millis(number as u64 + 1);
-        schedule.ask(now, &path(number % SYNC_UNKNOWN_MAX), 1, Need::Objects);
+        schedule.ask(now, &path(number % SYNC_UNKNOWN_MAX), 1, Need::Objects, None);
         let (asks, answers) = effects(&mut schedule, now);
         for path in &asks {
             schedule.answered(now, path, Verdict::Missing);
@@ -531,7 +533,7 @@ fn of_too_many_unknown_paths_the_oldest_is_forgotten() {
     // One more takes the place of the first; asked for again, that one takes the place of the second.
     let now = 10 * SECOND;
     for (number, is_new) in [(SYNC_UNKNOWN_MAX, true), (2, false), (0, true), (1, true), (3, false)] {
-        schedule.ask(now, &path(number), 1, Need::Objects);
+        schedule.ask(now, &path(number), 1, Need::Objects, None);
         let (asks, _) = effects(&mut schedule, now);
         assert_eq!(!asks.is_empty(), is_new, "{number}");
         asks.iter().for_each(|path| schedule.answered(now, path, Verdict::Missing));
@@ -544,7 +546,7 @@ fn too_many_unknown_paths_at_once_are_refused() {
     let rate = Policy { unknown_per_second: u32::MAX, unknown_burst: u32::MAX, ..policy() };
     let mut schedule = Schedule::new(rate, 1);
     for number in 0..=SYNC_UNKNOWN_MAX {
-        schedule.ask(SECOND, &format!("no/{number}.git").into(), number as Ticket, Need::Objects);
+        schedule.ask(SECOND, &format!("no/{number}.git").into(), number as Ticket, Need::Objects, None);
     }
     let (asks, answers) = effects(&mut schedule, SECOND);
     assert_eq!(asks.len(), policy().asks, "the others wait for their turn");

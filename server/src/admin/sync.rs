@@ -24,7 +24,7 @@ pub async fn answer(exchange: &mut Exchange<'_>, path: RepositoryPath) -> io::Re
     }
     let node = exchange.shard.node.clone();
     let response = match node.mirrors() {
-        Some(mirrors) => outcome(&path, confirm(mirrors, &path, WAIT, Ask::Whole).await),
+        Some(mirrors) => outcome(&path, confirm(mirrors, &path, WAIT, Ask::Whole, None).await),
         None => Response::unavailable(2, "the server is starting, try again"),
     };
     exchange.respond(response).await

@@ -205,6 +205,10 @@ impl Rights {
         Source(self.sources.hash_one(neighbourhood(address)))
     }
 
+    pub(super) fn source_of(&self, credential: &Credential) -> Source {
+        Source(self.sources.hash_one(credential.line().expose()))
+    }
+
     /// Asks. The sender never blocks; a receiver that hears nothing has lost the threads.
     pub(super) fn ask(&self, question: Question) -> oneshot::Receiver<Reply> {
         let (reply, receiver) = oneshot::channel();

@@ -14,7 +14,11 @@ use crate::{
     serve::node::Mirrors,
     shard::{Shard, task},
 };
-use heliostat_core::{RepositoryPath, fault::Fault, rights::Outcome};
+use heliostat_core::{
+    RepositoryPath,
+    fault::Fault,
+    rights::{Outcome, Source},
+};
 use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
 /// Longer than a question waits for its turn and then for its answer.
@@ -35,7 +39,7 @@ pub async fn admit(exchange: &Exchange<'_>, path: RepositoryPath) -> Result<Gran
         return Err(Refused::Missing);
     }
     if node.rights.way(false) == Way::Everybody {
-        return Ok(Grant::everybody(path));
+        return Ok(Grant::everybody(path, node.rights.source(exchange.client)));
     }
     let credential = match &exchange.head.authorization {
         Some(line) => Credential::parse(line).map_err(|_| Refused::Malformed)?,
@@ -45,10 +49,10 @@ pub async fn admit(exchange: &Exchange<'_>, path: RepositoryPath) -> Result<Gran
     let is_here = || node.mirrors().and_then(|mirrors| mirrors.syncs.find(&path)).is_some();
     let caller = Caller { shard: exchange.shard, address: exchange.client, credential };
     match way {
-        Way::Everybody => Ok(Grant::everybody(path)),
-        Way::Mirror if is_here() => Ok(Grant::as_the_mirror(path)),
+        Way::Everybody => Ok(Grant::everybody(path, caller.source())),
+        Way::Mirror if is_here() => Ok(Grant::as_the_mirror(path, caller.source())),
         // Nothing is begun for a path that the upstream may not show: it is asked about first, at its source's expense.
-        Way::Mirror => caller.judged(path.clone()).await.map(|_| Grant::as_the_mirror(path)),
+        Way::Mirror => caller.judged(path.clone()).await.map(|_| Grant::as_the_mirror(path, caller.source())),
         Way::Judge => caller.judged(path).await,
     }
 }
@@ -81,18 +85,18 @@ impl Caller<'_> {
         let mut refused = None;
         for spelling in spellings {
             match (self.ask(self.credential.as_ref(), &spelling).await, &refused) {
-                (Ok(()), _) if lets_in(&spelling) => return Ok(Grant::judged(path, spelling)),
+                (Ok(()), _) if lets_in(&spelling) => return Ok(Grant::judged(path, spelling, self.source())),
                 (Ok(()), _) => {}
                 // Nobody can tell what this credential is worth now; but everybody may read what is public.
                 (Err(Refused::Unavailable(_) | Refused::Useless(_)), None)
                     if self.may_read_as_everybody(mirrors, &path) =>
                 {
-                    return Ok(Grant::as_the_mirror(path));
+                    return Ok(Grant::as_the_mirror(path, self.address()));
                 }
                 (Err(Refused::Unavailable(fault)), _) => {
                     let is_public = self.credential.is_some() && self.ask(None, &spelling).await.is_ok();
                     return if is_public && lets_in(&spelling) {
-                        Ok(Grant::judged(path, spelling))
+                        Ok(Grant::judged(path, spelling, self.address()))
                     } else {
                         Err(Refused::Unavailable(fault))
                     };
@@ -103,6 +107,17 @@ impl Caller<'_> {
             }
         }
         Err(refused.unwrap_or(Refused::Missing))
+    }
+
+    /// Who pays for what a grant leads to: whose credential it is, wherever it comes from; else the address.
+    fn source(&self) -> Source {
+        let rights = &self.shard.node.rights;
+        self.credential.as_ref().map_or_else(|| self.address(), |credential| rights.source_of(credential))
+    }
+
+    /// The same, where the credential counts for nothing.
+    fn address(&self) -> Source {
+        self.shard.node.rights.source(self.address)
     }
 
     /// The upstream can't be asked of this caller now, but what is here is what it shows to everybody.

@@ -1,12 +1,14 @@
 //! The proof that a caller may read one repository: the argument of whatever reads it.
 
-use heliostat_core::RepositoryPath;
+use heliostat_core::{RepositoryPath, rights::Source};
 
 /// Somebody may read this repository, in this request. Made by the [gate](super::gate) alone.
 #[derive(Clone, Debug)]
 pub struct Grant {
     asked_for: RepositoryPath,
     by: By,
+    /// Who pays for what this costs the upstream.
+    source: Source,
 }
 
 /// Who said so.
@@ -22,21 +24,26 @@ enum By {
 }
 
 impl Grant {
-    pub(super) fn everybody(asked_for: RepositoryPath) -> Self {
-        Self { asked_for, by: By::Everybody }
+    pub(super) fn everybody(asked_for: RepositoryPath, source: Source) -> Self {
+        Self { asked_for, by: By::Everybody, source }
     }
 
-    pub(super) fn as_the_mirror(asked_for: RepositoryPath) -> Self {
-        Self { asked_for, by: By::Mirror }
+    pub(super) fn as_the_mirror(asked_for: RepositoryPath, source: Source) -> Self {
+        Self { asked_for, by: By::Mirror, source }
     }
 
-    pub(super) fn judged(asked_for: RepositoryPath, judged: RepositoryPath) -> Self {
-        Self { asked_for, by: By::Judge(judged) }
+    pub(super) fn judged(asked_for: RepositoryPath, judged: RepositoryPath, source: Source) -> Self {
+        Self { asked_for, by: By::Judge(judged), source }
     }
 
     /// What the caller called the repository.
     pub fn path(&self) -> &RepositoryPath {
         &self.asked_for
+    }
+
+    /// Where the caller comes from: a credential that was judged, or an address.
+    pub fn source(&self) -> Source {
+        self.source
     }
 
     /// Whether it rests on what the upstream says to the mirror.

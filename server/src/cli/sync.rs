@@ -105,7 +105,7 @@ fn alone(arguments: &Sync, config: &Arc<Config>, store: Arc<Store>) -> ExitCode 
     } else {
         arguments.repositories.clone()
     };
-    let answers: Vec<_> = paths.into_iter().map(|path| (syncs.confirm(path.as_str()), path)).collect();
+    let answers: Vec<_> = paths.into_iter().map(|path| (syncs.confirm(path.as_str(), None), path)).collect();
     let display = Display::start({
         let syncs = syncs.clone();
         move || syncs.activities()

@@ -24,7 +24,8 @@ use heliostat_core::{
     RepositoryPath,
     fault::Fault,
     limits::CAPABILITIES_WAIT,
-    store::{MirroredRepository, Refusal, RepositoryId, Snapshot, Stale},
+    rights::Source,
+    store::{MirroredRepository, RepositoryId, Snapshot, Stale},
     sync::{Decision, Known, Mode},
 };
 use std::{sync::Arc, time::Duration};
@@ -111,12 +112,17 @@ pub async fn resolve(node: &Node, grant: &Grant, ask: Ask) -> Result<Found, Unre
     let confirmed = match (decide(node, grant, mode, ask, known.as_ref().map(|(_, known)| *known)), known) {
         (Decision::Answer, Some((found, _))) => return found.covered(node),
         (Decision::AskBriefly, Some((found, _))) => {
-            match task::within(wait.min(CAPABILITIES_WAIT), mirrors.syncs.references(path.as_str())).await {
+            match task::within(
+                wait.min(CAPABILITIES_WAIT),
+                mirrors.syncs.references(path.as_str(), Some(grant.source())),
+            )
+            .await
+            {
                 Some(Ok(confirmed)) => confirmed,
                 _ => return found.covered(node),
             }
         }
-        _ => confirm(mirrors, path, wait, ask).await,
+        _ => confirm(mirrors, path, wait, ask, Some(grant.source())).await,
     };
     finish(node, grant, ask, confirmed)
 }
@@ -210,11 +216,17 @@ fn is_proven(node: &Node, grant: &Grant, age: Option<Duration>) -> bool {
     !grant.is_the_mirrors() || node.rights.is_all_public() || age.is_some()
 }
 
-/// The upstream's word on `path`, within `wait`.
-pub async fn confirm(mirrors: &Mirrors, path: &RepositoryPath, wait: Duration, ask: Ask) -> Confirmed {
+/// The upstream's word on `path`, within `wait`. `source` pays for a first copy.
+pub async fn confirm(
+    mirrors: &Mirrors,
+    path: &RepositoryPath,
+    wait: Duration,
+    ask: Ask,
+    source: Option<Source>,
+) -> Confirmed {
     let answer = match ask {
-        Ask::Whole => mirrors.syncs.confirm(path.as_str()),
-        Ask::Always | Ask::IfOld | Ask::IfAbsent => mirrors.syncs.references(path.as_str()),
+        Ask::Whole => mirrors.syncs.confirm(path.as_str(), source),
+        Ask::Always | Ask::IfOld | Ask::IfAbsent => mirrors.syncs.references(path.as_str(), source),
     };
     match task::within(wait, answer).await {
         Some(Ok(confirmed)) => confirmed,

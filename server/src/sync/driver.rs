@@ -13,6 +13,7 @@ use heliostat_core::{
     RepositoryPath,
     fault::Fault,
     retry::{Attempts, Backoff},
+    rights::Source,
     store::{MirroredRepository, Refusal},
     sync::{BreakerPolicy, Effect, EmptyGuard, Judgement, Need, Policy, Schedule, Ticket, Verdict},
 };
@@ -34,7 +35,7 @@ const RETRY: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::fr
 
 pub(super) enum Event {
     /// Somebody wants to know.
-    Confirm { path: RepositoryPath, need: Need, reply: oneshot::Sender<Confirmed> },
+    Confirm { path: RepositoryPath, need: Need, source: Option<Source>, reply: oneshot::Sender<Confirmed> },
     /// Somebody waits for the end of the fetch that is under way.
     Park { path: RepositoryPath, reply: oneshot::Sender<Arrival> },
     /// Somebody wants objects that nothing here leads to.
@@ -97,6 +98,9 @@ pub(super) fn start(shared: &Arc<Shared>) -> io::Result<(flume::Sender<Event>, V
         asks,
         fetches,
         creations: CREATIONS_MAX.min(fetches),
+        // Half of what may wait for a fetch, and of that half: what is mirrored goes on.
+        first_copies: 2 * asks,
+        first_copies_per_source: asks,
         moved_max: 4 * asks,
         retry: RETRY,
         ask_spacing: Duration::from_millis(500),
@@ -147,7 +151,7 @@ impl Driver {
             }
             while let Some(path) = self.wants.poll(now) {
                 self.last_ticket += 1;
-                self.schedule.ask(now, &path, self.last_ticket, Need::References);
+                self.schedule.ask(now, &path, self.last_ticket, Need::References, None);
             }
             while let Some(effect) = self.schedule.poll(now) {
                 self.perform(effect);
@@ -169,7 +173,7 @@ impl Driver {
     fn apply(&mut self, event: Event) {
         let now = self.shared.now();
         match event {
-            Event::Confirm { path, need, reply } => {
+            Event::Confirm { path, need, source, reply } => {
                 let path = self.shared.canonical(&path);
                 if self.shared.config.rule(path.as_str()).is_none() {
                     let _ = reply.send(Confirmed::NotFound);
@@ -178,7 +182,7 @@ impl Driver {
                 self.forgotten.remove(path.as_str());
                 self.last_ticket += 1;
                 self.waiting.insert(self.last_ticket, reply);
-                self.schedule.ask(now, &path.as_str().into(), self.last_ticket, need);
+                self.schedule.ask(now, &path.as_str().into(), self.last_ticket, need, source);
             }
             Event::Park { path, reply } => {
                 self.arrivals.park(&self.shared.canonical(&path).as_str().into(), reply);

@@ -33,6 +33,7 @@ use futures_channel::oneshot;
 use heliostat_core::{
     ObjectId, RepositoryPath,
     fault::Fault,
+    rights::Source,
     store::{MirroredRepository, Refusal, Snapshot, Store},
     sync::Need,
 };
@@ -159,21 +160,22 @@ impl Syncs {
     }
 
     /// Asks the upstream about `path` (`team/app.git`) and syncs what moved. Questions that arrive before one is asked
-    /// share it. The sender never blocks; dropping the receiver does not cancel the sync.
-    pub fn confirm(&self, path: &str) -> oneshot::Receiver<Confirmed> {
-        self.ask(path, Need::Objects)
+    /// share it. The sender never blocks; dropping the receiver does not cancel the sync. `source` pays, if the repository is
+    /// not mirrored yet; the operator has none.
+    pub fn confirm(&self, path: &str, source: Option<Source>) -> oneshot::Receiver<Confirmed> {
+        self.ask(path, Need::Objects, source)
     }
 
     /// The same, without waiting for the objects of what moved.
-    pub fn references(&self, path: &str) -> oneshot::Receiver<Confirmed> {
-        self.ask(path, Need::References)
+    pub fn references(&self, path: &str, source: Option<Source>) -> oneshot::Receiver<Confirmed> {
+        self.ask(path, Need::References, source)
     }
 
-    fn ask(&self, path: &str, need: Need) -> oneshot::Receiver<Confirmed> {
+    fn ask(&self, path: &str, need: Need, source: Option<Source>) -> oneshot::Receiver<Confirmed> {
         let (reply, receiver) = oneshot::channel();
         match path.parse::<RepositoryPath>() {
             // If the threads have ended the reply is dropped, and the receiver learns that nobody will answer.
-            Ok(path) => drop(self.events.send(driver::Event::Confirm { path, need, reply })),
+            Ok(path) => drop(self.events.send(driver::Event::Confirm { path, need, source, reply })),
             Err(_) => drop(reply.send(Confirmed::NotFound)),
         }
         receiver
@@ -185,7 +187,7 @@ impl Syncs {
         if let Some(mirrored) = path.parse().ok().and_then(|path| self.find(&path)) {
             mirrored.standing().hinted(self.now());
         }
-        drop(self.confirm(path));
+        drop(self.confirm(path, None));
     }
 
     /// What is on its way for what a client calls `path`. Asks nobody, takes no lock.

@@ -13,6 +13,8 @@
 //! | connections, in all and of one address | `limits::a_full_server_says_so`, `limits::who_is_turned_away_reads_why`, `http::admission`, `e2e::balancers` (connections) |
 //! | requests of one address | `e2e::balancers` (requests) |
 //! | connections on the admin port | `admin::too_many_connections` |
+//! | first copies, of one source and in all | `first_copies`, `core::sync::tests` |
+//! | fetches that wait for objects, of one repository | `serve::places` |
 //! | descriptors | `limits::out_of_descriptors` |
 //! | slow connections, as many as there is room for | `crowd` |
 //! | PROXY headers: bytes, time | `proxy`, `http::proxy_protocol`, fuzz `proxy_header` |
@@ -38,6 +40,7 @@ mod bodies;
 mod crowd;
 mod damage;
 mod drain;
+mod first_copies;
 mod folder;
 mod heads;
 mod large_objects;

@@ -39,7 +39,7 @@ impl Mirror {
     }
 
     pub fn confirm(&self, path: &str) -> Confirmed {
-        futures_lite::future::block_on(self.syncs.confirm(path)).expect("the threads live")
+        futures_lite::future::block_on(self.syncs.confirm(path, None)).expect("the threads live")
     }
 
     /// The snapshot, which must be current.
@@ -232,7 +232,7 @@ fn questions_share_and_one_that_changes_nothing_fetches_nothing() {
     living.check("first");
     let posts = |living: &Living| living.apache.requests().iter().filter(|line| line.starts_with("POST")).count();
     let before = posts(&living);
-    let answers: Vec<_> = (0..50).map(|_| living.mirror.syncs.confirm(APP)).collect();
+    let answers: Vec<_> = (0..50).map(|_| living.mirror.syncs.confirm(APP, None)).collect();
     for answer in answers {
         assert!(matches!(futures_lite::future::block_on(answer), Ok(Confirmed::Current(_))));
     }

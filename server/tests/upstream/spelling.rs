@@ -55,7 +55,7 @@ fn one_repository_is_mirrored_once() {
     let host = Host::start(|git, folder| drop(Repository::rich(git, &folder.join(APP))));
     let mirror = host.mirror();
     // All at once, before anything is here, and then one by one.
-    let answers: Vec<_> = (0..10).map(|n| mirror.syncs.confirm(["team/app", APP][n % 2])).collect();
+    let answers: Vec<_> = (0..10).map(|n| mirror.syncs.confirm(["team/app", APP][n % 2], None)).collect();
     for answer in answers {
         match futures_lite::future::block_on(answer).unwrap() {
             Confirmed::Current(_) => {}
