@@ -164,7 +164,8 @@ pub const PLANS_WAITING_PER_REPOSITORY: usize = 512;
 pub const PLANS_WAITING_MAX: usize = 2_048;
 /// A plan that has waited this long for a worker is refused, unless the configuration says otherwise: 503 with Retry-After.
 pub const PLAN_QUEUE_TIME: Duration = Duration::from_secs(30);
-/// Fetches that wait for their objects, of all repositories. More: 503 with Retry-After.
+/// Fetches that wait for their objects, of all repositories; of one as many as are free, so half of these while nobody waits for
+/// another. More: 503 with Retry-After.
 pub const PARKED_MAX: u32 = 4_096;
 /// While they wait, the client hears something this often, if the protocol has room.
 pub const PARKED_INTERVAL: Duration = Duration::from_secs(3);

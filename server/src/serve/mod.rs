@@ -11,6 +11,7 @@ pub mod job;
 pub mod node;
 pub mod owner;
 pub mod parking;
+pub mod places;
 pub mod redirect;
 pub mod references;
 pub mod resolve;

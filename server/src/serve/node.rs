@@ -1,6 +1,9 @@
 //! What all shards share: configuration, the mirrored repositories, the counters, the workers.
 
-use super::workers::Workers;
+use super::{
+    places::{Place, Places},
+    workers::Workers,
+};
 use crate::{
     admin::desk::Desk,
     auth::Rights,
@@ -12,7 +15,7 @@ use crate::{
     sync::Syncs,
     tls::Serving,
 };
-use heliostat_core::{RepositoryPath, limits::PARKED_MAX, protocol::Policy, store::Store, sync::Mode};
+use heliostat_core::{RepositoryPath, protocol::Policy, store::Store, sync::Mode};
 use std::{
     sync::{
         Arc, OnceLock,
@@ -49,8 +52,8 @@ pub struct Node {
     mirrors: OnceLock<Mirrors>,
     /// Requests under way on all shards.
     live: AtomicU32,
-    /// Fetches that wait for their objects.
-    parked: AtomicU32,
+    /// For fetches that wait for their objects.
+    parked: Arc<Places>,
 }
 
 /// Threads that work for all shards.
@@ -110,7 +113,7 @@ impl Node {
             started: Instant::now(),
             mirrors: OnceLock::new(),
             live: AtomicU32::new(0),
-            parked: AtomicU32::new(0),
+            parked: Arc::default(),
         }
     }
 
@@ -152,26 +155,15 @@ impl Node {
         self.live.load(Ordering::Acquire)
     }
 
-    /// A place to wait for objects; `None` if too many do.
-    pub fn park(self: &Arc<Self>) -> Option<Parked> {
-        let one_more = |parked: u32| (parked < PARKED_MAX).then_some(parked + 1);
-        self.parked.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
-        Some(Parked(self.clone()))
+    /// A place to wait for objects of `path`; `None` if too many do.
+    pub fn park(&self, path: &RepositoryPath) -> Option<Place> {
+        self.parked.take(path)
     }
 
     /// Counts a request that draining waits for.
     pub fn begin_request(self: &Arc<Self>) -> Live {
         self.live.fetch_add(1, Ordering::AcqRel);
         Live(self.clone())
-    }
-}
-
-/// A fetch that waits for its objects; counts down when dropped.
-pub struct Parked(Arc<Node>);
-
-impl Drop for Parked {
-    fn drop(&mut self) {
-        self.0.parked.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

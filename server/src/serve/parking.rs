@@ -57,7 +57,7 @@ pub async fn park<'e, 'c>(
     pending: impl Fn() -> Option<Arc<Pending>>,
 ) -> io::Result<Parked<'e, 'c>> {
     let node = door.shard().node.clone();
-    let Some(_place) = node.park() else {
+    let Some(_place) = node.park(&found.path) else {
         let fault = Fault::ours("too many fetches wait for the upstream, try again", "too many are parked");
         return answered(door, &fault).await;
     };
