@@ -13,9 +13,10 @@ use super::{
     connection::{Patience, Stream, read, send},
     head::Head,
 };
-use crate::upstream::UpstreamError;
+use crate::{secret::Secret, upstream::UpstreamError};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{fmt, net::IpAddr};
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// The port where curl looks for a proxy that names none.
 const PORT_DEFAULT: u16 = 1080;
@@ -27,8 +28,8 @@ const INTERIM_MAX: usize = 4;
 pub struct Proxy {
     /// Where it is.
     pub(super) origin: Origin,
-    /// `Basic …`: a secret.
-    authorization: Option<String>,
+    /// `Basic …`.
+    authorization: Option<Secret>,
     /// What names it: a setting or a variable.
     named_by: &'static str,
 }
@@ -78,24 +79,26 @@ impl Proxy {
         Ok(Self { origin, authorization, named_by })
     }
 
-    /// The header line that shows who we are, if the proxy wants that.
-    fn authorization_line(&self) -> String {
-        self.authorization.as_ref().map_or_else(String::new, |value| format!("Proxy-Authorization: {value}\r\n"))
+    /// These parts, and between them the header line that shows who we are, if the proxy wants that.
+    fn with_authorization(&self, before: &[&[u8]], after: &[u8]) -> Zeroizing<Vec<u8>> {
+        let line = match &self.authorization {
+            Some(value) => [&b"Proxy-Authorization: "[..], value.expose(), b"\r\n"],
+            None => [&b""[..]; 3],
+        };
+        let parts = || before.iter().copied().chain(line).chain([after]);
+        // Made with room for all: growing would leave a copy behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(parts().map(<[u8]>::len).sum()));
+        parts().for_each(|part| bytes.extend_from_slice(part));
+        bytes
     }
 
     /// A request for `origin` in the form that a proxy takes: with the whole address.
-    pub(super) fn forwarded(&self, origin: &Origin, request: &[u8]) -> Vec<u8> {
+    pub(super) fn forwarded(&self, origin: &Origin, request: &[u8]) -> Zeroizing<Vec<u8>> {
         let method_end = request.iter().position(|&byte| byte == b' ').map_or(0, |at| at + 1);
         let line_end = request.windows(2).position(|two| two == b"\r\n").map_or(request.len(), |at| at + 2);
         let authority = format!("http://{}", origin.authority());
-        [
-            &request[..method_end],
-            authority.as_bytes(),
-            &request[method_end..line_end],
-            self.authorization_line().as_bytes(),
-            &request[line_end..],
-        ]
-        .concat()
+        let line = [&request[..method_end], authority.as_bytes(), &request[method_end..line_end]];
+        self.with_authorization(&line, &request[line_end..])
     }
 
     /// Asks for a tunnel to `origin` on a new connection to the proxy.
@@ -108,9 +111,8 @@ impl Proxy {
         // Here the port always stands.
         let host = if origin.host.contains(':') { format!("[{}]", origin.host) } else { origin.host.clone() };
         let target = format!("{host}:{}", origin.port);
-        let authorization = self.authorization_line();
-        let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{authorization}\r\n");
-        send(stream, request.as_bytes(), patience)?;
+        let head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
+        send(stream, &self.with_authorization(&[head.as_bytes()], b"\r\n"), patience)?;
         let mut answer = Vec::new();
         let mut interim = 0;
         loop {
@@ -174,19 +176,22 @@ impl Proxy {
 }
 
 /// `Basic …` for what stands before the `@`.
-fn authorization(credentials: &str) -> Result<String, ProxyError> {
+fn authorization(credentials: &str) -> Result<Secret, ProxyError> {
     let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
     let (user, password) = (decoded(user)?, decoded(password)?);
     // RFC 7617, section 2.
-    if user.contains(&b':') || user.iter().chain(&password).any(u8::is_ascii_control) {
+    if user.contains(&b':') || user.iter().chain(password.iter()).any(u8::is_ascii_control) {
         return Err(ProxyError::Credentials);
     }
-    Ok(format!("Basic {}", STANDARD.encode([&user[..], b":", &password].concat())))
+    let mut encoded = STANDARD.encode(Zeroizing::new([&user[..], b":", &password].concat()));
+    let line = [b"Basic ", encoded.as_bytes()].concat();
+    encoded.zeroize();
+    Ok(Secret::new(line))
 }
 
-fn decoded(text: &str) -> Result<Vec<u8>, ProxyError> {
+fn decoded(text: &str) -> Result<Zeroizing<Vec<u8>>, ProxyError> {
     let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
+    let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
     while let Some(byte) = bytes.next() {
         let digit = |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
         decoded.push(match byte {
@@ -344,7 +349,7 @@ mod tests {
         ] {
             let proxy = Proxy::parse(text, "TEST").unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(proxy.to_string(), format!("the proxy {shown} (TEST)"), "{text}");
-            let expected = secret.map(|secret| format!("Basic {}", STANDARD.encode(secret)));
+            let expected = secret.map(|secret| Secret::new(format!("Basic {}", STANDARD.encode(secret)).into_bytes()));
             assert_eq!(proxy.authorization, expected, "{text}");
             for shown in [format!("{proxy:?}"), format!("{:?}", Proxies::only(proxy.clone()))] {
                 assert!(!shown.contains("pa") && !shown.contains("Basic"), "{shown}");
@@ -434,6 +439,8 @@ mod tests {
         let sent = proxy.forwarded(&origin("http://h:81"), request);
         let expected =
             "GET http://h:81/a/info/refs?x HTTP/1.1\r\nProxy-Authorization: Basic dTpw\r\nHost: h:81\r\n\r\n";
-        assert_eq!(String::from_utf8(sent).unwrap(), expected);
+        assert_eq!(String::from_utf8_lossy(&sent), expected);
+        let sent = Proxy::parse("http://p:1", "TEST").unwrap().forwarded(&origin("http://h:81"), request);
+        assert_eq!(String::from_utf8_lossy(&sent), expected.replace("Proxy-Authorization: Basic dTpw\r\n", ""));
     }
 }
