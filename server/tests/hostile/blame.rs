@@ -130,3 +130,15 @@ fn whose_fault_it_is() {
     }
     server.lives_on();
 }
+
+/// A machine whose environment names a proxy that leads nowhere runs the same tests.
+#[test]
+fn the_machines_proxy_has_no_say() {
+    let nowhere = "http://127.0.0.1:1";
+    let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+    test.args(["--exact", "blame::whose_fault_it_is"]);
+    test.envs(["http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"].map(|name| (name, nowhere)));
+    let output = test.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}

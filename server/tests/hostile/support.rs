@@ -196,10 +196,18 @@ pub fn command(wrapper: &[&str], folder: &Path) -> Command {
         command.arg("--upstream").arg(fs::read_to_string(folder.join("host")).unwrap()).args(["--mirror", "team/*"]);
     }
     command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HELIOSTAT_")) {
-        command.env_remove(name);
-    }
+    forget_environment(&mut command);
     command
+}
+
+/// Nothing of what the machine has been told of servers and proxies reaches `command`.
+pub fn forget_environment(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy().to_ascii_lowercase();
+        if text.starts_with("heliostat_") || text.ends_with("_proxy") {
+            command.env_remove(name);
+        }
+    }
 }
 
 pub fn wait(child: &mut Child, time: Duration) -> Option<ExitStatus> {

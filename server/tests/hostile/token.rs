@@ -1,6 +1,6 @@
 //! The admin token on the wire: who has it, who has not, and that it is in no log line.
 
-use crate::support::{Peer, Server, git, repository, status};
+use crate::support::{Peer, Server, forget_environment, git, repository, status};
 use std::{
     fs,
     path::PathBuf,
@@ -89,9 +89,7 @@ fn sync(server: &Server, text: &str) -> Output {
     command.arg("--upstream").arg(server.folder.path().join("upstream"));
     command.arg("--data").arg(server.folder.path().join("data"));
     command.args(["--admin-listen", &server.admin.to_string()]);
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HELIOSTAT_")) {
-        command.env_remove(name);
-    }
+    forget_environment(&mut command);
     command.output().unwrap()
 }
 
