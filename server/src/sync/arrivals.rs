@@ -6,7 +6,10 @@ use futures_channel::oneshot;
 use heliostat_core::{ObjectId, fault::Fault, limits::OVERTAKEN_MAX, refs::RefTable, store::Snapshot};
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -71,12 +74,15 @@ pub(super) struct Coming {
     pub wants: Vec<Want>,
     /// The same ids, for the fetch.
     pub groups: Vec<Vec<ObjectId>>,
+    /// Raised when the repository is purged or evicted: the fetch brings it to nobody any more.
+    pub unwanted: Arc<AtomicBool>,
 }
 
 impl Coming {
     /// What was found, to be fetched with `wants`.
     pub fn new(asked: Box<dyn Asked>, progress: Arc<Progress>, asked_at: Duration, wants: Vec<Want>) -> Self {
-        Self { asked, progress, asked_at, overtaken: Vec::new(), wants, groups: Vec::new() }
+        let (overtaken, groups, unwanted) = (Vec::new(), Vec::new(), Arc::default());
+        Self { asked, progress, asked_at, overtaken, wants, groups, unwanted }
     }
 }
 
@@ -93,6 +99,7 @@ struct Running {
     asked_at: Duration,
     overtaken: Vec<Arc<RefTable>>,
     wants: Vec<Want>,
+    unwanted: Arc<AtomicBool>,
 }
 
 /// All of it, by the path under which the schedule knows the repository.
@@ -121,6 +128,7 @@ impl Arrivals {
         } else if let Some(running) = self.running.get_mut(path)
             && running.refs.digest() == refs.digest()
             && coming.wants.is_empty()
+            && !running.unwanted.load(Relaxed)
         {
             running.asked_at = coming.asked_at;
             return true;
@@ -136,9 +144,17 @@ impl Arrivals {
         coming.groups = wants.iter().map(|want| want.ids.clone()).collect();
         let Coming { progress, asked_at, overtaken, .. } = &coming;
         let (progress, asked_at, overtaken) = (progress.clone(), *asked_at, overtaken.clone());
-        let running = Running { refs: coming.asked.advertised().refs.clone(), progress, asked_at, overtaken, wants };
+        let (refs, unwanted) = (coming.asked.advertised().refs.clone(), coming.unwanted.clone());
+        let running = Running { refs, progress, asked_at, overtaken, wants, unwanted };
         self.running.insert(path.clone(), running);
         Some(coming)
+    }
+
+    /// What is being fetched of `path` is to be kept by nobody.
+    pub fn give_up(&self, path: &str) {
+        if let Some(running) = self.running.get(path) {
+            running.unwanted.store(true, Relaxed);
+        }
     }
 
     /// The fetch has ended. What it did not bring is brought by the one that follows, if one does.

@@ -203,6 +203,7 @@ impl Driver {
                 if self.asked_at.contains_key(&path) || self.arrivals.are_under_way(&path) {
                     self.forgotten.insert(path.clone());
                 }
+                self.arrivals.give_up(&path);
                 self.schedule.forget(&path);
                 let _ = reply.send(());
             }
@@ -223,12 +224,12 @@ impl Driver {
         self.wants.told(path, theirs.digest());
         let wants = self.wants.take(path);
         // What is on its way would replace what is the upstream's again.
-        if same && !self.arrivals.are_under_way(path) && wants.is_empty() {
-            return self.answered(now, path, Verdict::Verified);
-        }
         if self.forgotten.contains(path) {
             self.wants.put_back(path, wants);
             return self.answered(now, path, unwanted());
+        }
+        if same && !self.arrivals.are_under_way(path) && wants.is_empty() {
+            return self.answered(now, path, Verdict::Verified);
         }
         if let Some(repository) = repository {
             repository.standing().moved();
@@ -266,6 +267,8 @@ impl Driver {
     }
 
     fn fetched(&mut self, now: Duration, path: &Arc<str>, verdict: Verdict, by_id: &ById) {
+        // Published or not, it is about to go.
+        let verdict = if self.forgotten.contains(path) { unwanted() } else { verdict };
         let arrival = match (&verdict, verdict.fault()) {
             (Verdict::Verified, _) => Arrival::Ended,
             (_, Some(why)) => Arrival::Failed(why.clone()),
@@ -297,7 +300,10 @@ impl Driver {
     /// What follows from every end, for the repository that is here.
     fn conclude(&mut self, now: Duration, path: &Arc<str>, verdict: &Verdict, asked_at: Duration) {
         if let Some(repository) = self.shared.mirrored(path) {
-            self.schedule.know(now, path);
+            // What is about to go is not to be compared at the interval, which would bring it back.
+            if !self.forgotten.contains(path) {
+                self.schedule.know(now, path);
+            }
             let standing = repository.standing();
             match verdict {
                 Verdict::Verified => standing.confirmed(asked_at),

@@ -16,7 +16,10 @@ use heliostat_core::{
     sync::Verdict,
 };
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
@@ -85,13 +88,13 @@ pub(super) fn ask(shared: &Shared, events: &flume::Sender<Event>, path: &Reposit
 
 /// Fetches what the upstream told, proves it and publishes it.
 pub(super) fn fetch(shared: &Shared, events: &flume::Sender<Event>, path: &RepositoryPath, coming: Coming) {
-    let Coming { mut asked, progress, overtaken, groups, .. } = coming;
+    let Coming { mut asked, progress, overtaken, groups, unwanted, .. } = coming;
     let (counts, started) = (&shared.counts, Instant::now());
     let (work, lost) = (&counts.fetches, fetched as _);
     let mut report = Report { counts, work, progress: progress.clone(), started, events, path, event: None, lost };
     let mut by_id = ById::default();
     let context = Context { stop: shared.stop.clone(), progress: progress.clone() };
-    let brought = bring(&shared.store, &*shared.upstream, path, &mut *asked, &context, None);
+    let brought = bring(&shared.store, &*shared.upstream, path, &mut *asked, &context, None, &unwanted);
     let verdict = match brought {
         Ok(snapshot) => {
             by_id::bring_overtaken(shared, path, &mut *asked, &snapshot, &overtaken, &context);
@@ -113,7 +116,8 @@ pub(super) fn answered_before(store: &Store, upstream: &dyn Upstream, path: &Rep
     mirrored.and_then(|repository| repository.path().parse().ok()).unwrap_or_else(|| path.clone())
 }
 
-/// From what the upstream told to the publication. What `seed` brings need not come from the upstream.
+/// From what the upstream told to the publication. What `seed` brings need not come from the upstream. `unwanted` is raised
+/// before a repository is removed from here.
 pub(super) fn bring(
     store: &Store,
     upstream: &dyn Upstream,
@@ -121,10 +125,13 @@ pub(super) fn bring(
     asked: &mut dyn Asked,
     context: &Context,
     seed: Option<Seed>,
+    unwanted: &AtomicBool,
 ) -> Result<Arc<Snapshot>, UpstreamError> {
     let Context { stop, progress } = context;
     let repository = match upstream::mirrored(store, upstream, path) {
         Some(repository) => repository,
+        // It was here when this was ordered: it is not made anew.
+        None if unwanted.load(Relaxed) => return Err(of_store(StoreError::Removed)),
         None => store.create(asked.path().unwrap_or(path).as_str()).map_err(of_store)?,
     };
     let _unpublished = Unpublished { store, path: repository.path() };

@@ -22,7 +22,7 @@ use std::{
     fs::File,
     io::{self, BufReader, Seek},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 /// Where the bulk comes from: opened, and of a form that is understood.
@@ -48,7 +48,7 @@ pub fn seed(
     let path = upstream.canonical(path, &|path| store.find(path.as_str()).is_some());
     let mut asked = upstream.ask(&job::answered_before(store, &*upstream, &path), context)?;
     asked.advertised_mut().show_only(&config.shown(path.as_str()));
-    job::bring(store, &*upstream, &path, &mut *asked, context, Some(seed))
+    job::bring(store, &*upstream, &path, &mut *asked, context, Some(seed), &AtomicBool::new(false))
 }
 
 /// The configured upstream.

@@ -47,6 +47,7 @@ mod large_objects;
 mod limits;
 mod paths;
 mod proxy;
+mod purge;
 mod queue;
 mod slow;
 mod startup;
