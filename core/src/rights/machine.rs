@@ -13,7 +13,8 @@
 //! - A grant lives [`Policy::ttl`] from the moment its question was asked, so that a revocation holds no later than that
 //!   after it was made. A refusal lives [`Policy::negative_ttl`]. Silence is not an answer and takes nothing back: who has
 //!   been granted before may still be let in for [`Policy::stale_if_error`], and who came without credentials (the
-//!   repository is public) without such a bound; who came without where they were wanted is still asked for them.
+//!   repository is public) without such a bound. Who came without where they were wanted is still asked for them while
+//!   somebody's would let in; else nobody's would, and who is asked for a password in vain believes that it is wrong.
 //! - Credentials that fail and paths that may not be read are paid for by their source, in advance, so that many at once are
 //!   no way round; what turns out well is given back. Who has been granted before is no guesser and pays nothing, and a
 //!   source of which somebody has been let in pays nothing for that path.
@@ -187,6 +188,8 @@ struct Flight {
 pub struct Rights {
     policy: Policy,
     grants: Memory<Grant>,
+    /// For each repository that a credential lets in to: when the last such grant ends.
+    granted_until: HashMap<Arc<str>, Duration>,
     refusals: Memory<Refused>,
     failures: Memory<Failed>,
     flights: HashMap<Key, Flight>,
@@ -213,6 +216,7 @@ impl Rights {
         Self {
             policy,
             grants: Memory::new(RIGHTS_GRANTS_MAX),
+            granted_until: HashMap::new(),
             refusals: Memory::new(RIGHTS_REFUSALS_MAX),
             failures: Memory::new(RIGHTS_FAILURES_MAX),
             flights: HashMap::new(),
@@ -302,6 +306,7 @@ impl Rights {
     pub fn forget(&mut self, repository: Option<&str>) {
         let concerns = |of: &str| repository.is_none_or(|repository| repository == of);
         self.grants.retain(|grant| !concerns(&grant.repository));
+        self.granted_until.retain(|of, _| !concerns(of));
         self.refusals.retain(|refused| !concerns(&refused.repository));
         self.let_in.retain(|repository| !concerns(repository));
         self.failures.clear();
@@ -398,6 +403,9 @@ impl Rights {
                 let until = *since + self.policy.ttl;
                 self.refusals.remove(&key);
                 self.failures.remove(&key);
+                if !asked.anonymous {
+                    self.note_granted(now, &repository, until);
+                }
                 self.grants.insert(key, Grant { repository: repository.clone(), until, anonymous: asked.anonymous });
                 self.give_back(source, *paid_failing, *paid_unknown);
                 let paid = self.paid.get(&asked.place).copied().unwrap_or_default();
@@ -408,7 +416,9 @@ impl Rights {
             }
             Verdict::Refused(refusal) => {
                 let until = now + self.policy.negative_ttl;
-                self.grants.remove(&key);
+                if self.grants.remove(&key).is_some_and(|grant| !grant.anonymous) {
+                    self.look_who_is_granted(&repository);
+                }
                 self.failures.remove(&key);
                 let anonymous = asked.anonymous;
                 self.refusals.insert(key, Refused { repository, until, anonymous, refusal: refusal.clone() });
@@ -433,6 +443,29 @@ impl Rights {
         }
     }
 
+    /// Somebody's credential lets in to `repository`.
+    fn note_granted(&mut self, now: Duration, repository: &Arc<str>, until: Duration) {
+        if self.granted_until.len() >= RIGHTS_GRANTS_MAX && !self.granted_until.contains_key(repository) {
+            let stale_if_error = self.policy.stale_if_error;
+            self.granted_until.retain(|_, until| now < *until + stale_if_error);
+            if self.granted_until.len() >= RIGHTS_GRANTS_MAX {
+                // Those who bring nothing hear 503 in an outage, until somebody is let in again.
+                self.granted_until.clear();
+            }
+        }
+        let last = self.granted_until.entry(repository.clone()).or_default();
+        *last = until.max(*last);
+    }
+
+    /// Somebody's does not any more.
+    fn look_who_is_granted(&mut self, repository: &Arc<str>) {
+        let others = self.grants.values().filter(|grant| grant.repository == *repository && !grant.anonymous);
+        match others.map(|grant| grant.until).max() {
+            Some(until) => drop(self.granted_until.insert(repository.clone(), until)),
+            None => drop(self.granted_until.remove(repository)),
+        }
+    }
+
     /// A question was in vain: it is not asked again at once.
     fn fail(&mut self, now: Duration, key: Key, outcome: Outcome) -> Outcome {
         self.failures.insert(key, Failed { until: now + self.policy.pause, outcome: outcome.clone() });
@@ -442,9 +475,13 @@ impl Rights {
     /// What a caller hears while the upstream does not answer; `otherwise` if nothing was said before.
     fn without_answer(&self, now: Duration, key: &Key, otherwise: Outcome) -> Outcome {
         let lives = |grant: &&Grant| grant.anonymous || now < grant.until + self.policy.stale_if_error;
-        // Git brings credentials only when it is asked for them: who has brought none is asked as ever. It is only to who has
-        // that this would mean that they are wrong.
-        let asks = |refused: &&Refused| refused.anonymous && matches!(refused.refusal, Refusal::NeedCredentials(_));
+        // Git brings credentials only when it is asked for them: who has brought none is asked as ever, if any would let in.
+        // To who has brought some it would mean that they are wrong.
+        let asks = |refused: &&Refused| {
+            let until = self.granted_until.get(&refused.repository);
+            let would_let_in = until.is_some_and(|until| now < *until + self.policy.stale_if_error);
+            refused.anonymous && would_let_in && matches!(refused.refusal, Refusal::NeedCredentials(_))
+        };
         match (self.grants.get(key).filter(lives), self.refusals.get(key).filter(asks)) {
             (Some(grant), _) => Outcome::Granted { until: grant.until, stale: true },
             (None, Some(refused)) => Outcome::Refused(refused.refusal.clone()),
@@ -478,6 +515,7 @@ impl Rights {
     #[cfg(test)]
     pub(super) fn is_bounded(&self) -> bool {
         self.grants.len() <= RIGHTS_GRANTS_MAX
+            && self.granted_until.len() <= RIGHTS_GRANTS_MAX
             && self.refusals.len() <= RIGHTS_REFUSALS_MAX
             && self.flights.len() <= RIGHTS_QUESTIONS_MAX
             && self.queue.len() <= RIGHTS_QUESTIONS_MAX

@@ -39,11 +39,16 @@ impl<V> Memory<V> {
         self.next += 1;
     }
 
-    /// Forgets one.
-    pub fn remove(&mut self, key: &Key) {
-        if let Some((age, _)) = self.entries.remove(key) {
-            self.order.remove(&age);
-        }
+    /// All that is remembered, in no order.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.entries.values().map(|(_, value)| value)
+    }
+
+    /// Forgets one, and gives it.
+    pub fn remove(&mut self, key: &Key) -> Option<V> {
+        let (age, value) = self.entries.remove(key)?;
+        self.order.remove(&age);
+        Some(value)
     }
 
     /// Forgets what `keeps` does not keep.

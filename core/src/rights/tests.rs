@@ -183,7 +183,7 @@ fn silence_is_no_answer_and_takes_nothing_back() {
     run.pass(SECOND);
     assert_eq!(run.settle(nobody.clone(), Verdict::Refused(challenge())), "401");
     run.pass(NEGATIVE_TTL);
-    assert_eq!(run.settle(nobody.clone(), outage()), "401", "and then it is not; Git brings nothing unasked");
+    assert_eq!(run.settle(nobody.clone(), outage()), "503", "and then it is not, and nobody would be let in");
     run.pass(SECOND);
     assert_eq!(run.settle(nobody.clone(), Verdict::Refused(Refusal::Missing)), "404");
     run.pass(NEGATIVE_TTL);
@@ -192,6 +192,41 @@ fn silence_is_no_answer_and_takes_nothing_back() {
     assert_eq!(run.settle(stranger.clone(), Verdict::Refused(challenge())), "401");
     run.pass(NEGATIVE_TTL);
     assert_eq!(run.settle(stranger, outage()), "503", "never 401 to who has brought something");
+}
+
+/// Git brings nothing unasked: who has brought nothing is asked for something as long as anything would let in.
+#[test]
+fn in_an_outage_nobody_is_asked_for_a_password_in_vain() {
+    let mut run = Run::new(Policy { breaker: BreakerPolicy { threshold: 1_000, ..policy().breaker }, ..policy() });
+    let nobody = || asked(0, "a");
+    let hears = |run: &mut Run| {
+        run.pass(SECOND);
+        run.settle(nobody(), outage())
+    };
+    assert_eq!(run.settle(nobody(), Verdict::Refused(challenge())), "401");
+    assert_eq!(run.settle(asked(1, "b"), Verdict::Granted), "granted", "elsewhere");
+    run.pass(NEGATIVE_TTL);
+    assert_eq!(hears(&mut run), "503");
+    for who in [1, 2] {
+        assert_eq!(run.settle(asked(who, "a"), Verdict::Granted), "granted");
+        run.pass(SECOND);
+    }
+    assert_eq!(hears(&mut run), "401", "they would be let in");
+    run.pass(TTL);
+    assert_eq!(run.settle(asked(2, "a"), Verdict::Refused(Refusal::Forbidden)), "403");
+    assert_eq!(hears(&mut run), "401", "one of them still would");
+    run.pass(STALE);
+    assert_eq!(hears(&mut run), "503", "its time is over");
+    assert_eq!(run.settle(asked(1, "a"), Verdict::Granted), "granted");
+    assert_eq!(hears(&mut run), "401");
+    run.pass(TTL);
+    assert_eq!(run.settle(asked(1, "a"), Verdict::Refused(challenge())), "401");
+    assert_eq!(hears(&mut run), "503", "nobody any more");
+    run.pass(NEGATIVE_TTL);
+    assert_eq!(run.settle(asked(1, "a"), Verdict::Granted), "granted");
+    assert_eq!(hears(&mut run), "401");
+    run.rights.forget(Some("a"));
+    assert_eq!(run.settle(nobody(), outage()), "503", "forgotten");
 }
 
 /// A page that says that the host is being mended is no answer, but it is no silence either.
