@@ -155,10 +155,7 @@ fn finish(node: &Node, grant: &Grant, ask: Ask, confirmed: Confirmed) -> Result<
             return Err(unresolved(node, grant, Confirmed::Unavailable(fault)));
         }
         Confirmed::Stale(snapshot, fault) => (snapshot, Some(fault)),
-        refused => {
-            note_refusal(mirrors, path, &refused);
-            return Err(unresolved(node, grant, refused));
-        }
+        refused => return Err(unresolved(node, grant, refused)),
     };
     match here(mirrors, grant) {
         Some(found) => Found {
@@ -258,18 +255,6 @@ fn unconfirmed(mirrors: &Mirrors, path: &RepositoryPath) -> Confirmed {
 pub fn still_coming() -> Arc<Fault> {
     let detail = "the objects have not come within `wait`";
     Arc::new(Fault::upstream("this mirror is still fetching the repository from its upstream, try again", detail))
-}
-
-/// A folder's repository that is gone is asked for by the client's spelling; what is here may lie under the other.
-fn note_refusal(mirrors: &Mirrors, path: &RepositoryPath, confirmed: &Confirmed) {
-    let refusal = match confirmed {
-        Confirmed::NotFound => Refusal::Missing,
-        Confirmed::Denied(status) => Refusal::Denied(*status),
-        _ => return,
-    };
-    if let Some(mirrored) = mirrors.syncs.find(path) {
-        mirrored.standing().refused(refusal);
-    }
 }
 
 fn late(detail: &str) -> Arc<Fault> {
