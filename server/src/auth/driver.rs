@@ -240,18 +240,18 @@ impl Rights {
 
 /// Who judges, if anybody does, and whether the mirror comes to the upstream as everybody can.
 fn judge(config: &Config, requests: &Arc<Counter>) -> Result<(Option<Box<dyn Judge>>, bool), String> {
-    let hook = config.auth.hook.as_deref();
+    let (hook, ca) = (config.auth.hook.as_deref(), config.auth.hook_ca.as_deref());
     Ok(match (&config.upstream, hook) {
         (Upstream::Directory(_), None) => (None, false),
-        (Upstream::Directory(_), Some(hook)) => (Some(Box::new(Hook::new(hook, None, None, requests)?)), false),
+        (Upstream::Directory(_), Some(hook)) => (Some(Box::new(Hook::new(hook, ca, None, requests)?)), false),
         (Upstream::Git { url, credentials, client, .. }, None) => (
             Some(Box::new(Replay::new(url, config.upstream.egress()?, requests.clone())?)),
             credentials.is_none() && client.is_none(),
         ),
-        (Upstream::Git { url, ca, credentials, .. }, Some(hook)) => {
+        (Upstream::Git { url, credentials, .. }, Some(hook)) => {
             let own = credentials.as_deref().map(OwnCredential::read).transpose()?;
             let upstream = Some((url.as_str(), config.upstream.egress()?, own));
-            (Some(Box::new(Hook::new(hook, ca.as_deref(), upstream, requests)?)), false)
+            (Some(Box::new(Hook::new(hook, ca, upstream, requests)?)), false)
         }
     })
 }

@@ -153,6 +153,8 @@ pub struct Auth {
     pub stale_if_error: Duration,
     /// The address of the service that says who may; the upstream itself if `None`.
     pub hook: Option<String>,
+    /// The authorities by whose word it is believed, beside the public ones: `ca` in `[upstream]`.
+    pub hook_ca: Option<PathBuf>,
 }
 
 /// `[sync]`.

@@ -75,8 +75,10 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
     let admin = settle_admin(Taker { section: admin, mistakes }, flags, http.listen);
     let mut upstream = Taker { section: upstream, mistakes };
     let hook = settle_hook(&mut upstream);
-    let (upstream_origin, upstream) = settle_upstream(upstream, flags, &mut doubts).unzip();
-    let auth = settle_auth(Taker { section: auth, mistakes }, hook);
+    let ca = upstream.text("ca").map(|(origin, ca)| (origin, PathBuf::from(ca)));
+    let hook_ca = ca.as_ref().map(|(_, ca)| ca.clone()).filter(|_| hook.is_some());
+    let (upstream_origin, upstream) = settle_upstream(upstream, ca, hook.is_some(), flags, &mut doubts).unzip();
+    let auth = settle_auth(Taker { section: auth, mistakes }, hook, hook_ca);
 
     let mut sync = Taker { section: sync, mistakes };
     let sync = Sync {
@@ -213,17 +215,24 @@ fn settle_hook(upstream: &mut Taker<'_>) -> Option<String> {
     Some(hook)
 }
 
-fn settle_auth(mut auth: Taker<'_>, hook: Option<String>) -> Auth {
+fn settle_auth(mut auth: Taker<'_>, hook: Option<String>, hook_ca: Option<PathBuf>) -> Auth {
     const SECOND: Duration = Duration::from_secs(1);
     Auth {
         ttl: auth.duration("ttl", TTL_DEFAULT, SECOND..=TTL_MAX),
         negative_ttl: auth.duration("negative_ttl", NEGATIVE_TTL_DEFAULT, Duration::ZERO..=NEGATIVE_TTL_MAX),
         stale_if_error: auth.duration("stale_if_error", Duration::ZERO, Duration::ZERO..=STALE_IF_ERROR_MAX),
         hook,
+        hook_ca,
     }
 }
 
-fn settle_upstream(mut section: Taker<'_>, flags: &Overrides, doubts: &mut Vec<Mistake>) -> Option<(Origin, Upstream)> {
+fn settle_upstream(
+    mut section: Taker<'_>,
+    ca: Option<(Origin, PathBuf)>,
+    has_hook: bool,
+    flags: &Overrides,
+    doubts: &mut Vec<Mistake>,
+) -> Option<(Origin, Upstream)> {
     let kind = section.overridden(flags.kind.as_ref(), "--kind", "kind").map(|(origin, kind)| match kind.as_str() {
         "git" => Some(Kind::Git),
         "directory" => Some(Kind::Directory),
@@ -249,11 +258,10 @@ fn settle_upstream(mut section: Taker<'_>, flags: &Overrides, doubts: &mut Vec<M
         (None, Some(false)) => Some(Kind::Directory),
         (None, None) => None,
     };
-    let ca = section.text("ca").map(|(origin, ca)| (origin, PathBuf::from(ca)));
     if let Some((origin, ca)) = &ca {
         match trust::authorities(ca) {
-            _ if read_as == Some(Kind::Directory) => {
-                section.wrong(*origin, "`ca` has no use with an upstream of kind directory");
+            _ if read_as == Some(Kind::Directory) && !has_hook => {
+                section.wrong(*origin, "`ca` has no use with an upstream of kind directory, but for a `hook`");
             }
             Err(why) => section.wrong(*origin, format!("`ca`: {why}")),
             Ok(_) => {}

@@ -400,6 +400,11 @@ fn each_refusal_in_words() {
             "[upstream]\nurl = \"/srv\"\ncredentials = \"/nonexistent\"",
             "line 3: `credentials` has no use with an upstream",
         ),
+        (
+            "[upstream]\nurl = \"/srv\"\nca = \"/nonexistent\"",
+            "line 3: `ca` has no use with an upstream of kind directory",
+        ),
+        ("[upstream]\nurl = \"/srv\"\nhook = \"https://h/\"\nca = \"/nonexistent\"", "line 4: `ca`: /nonexistent: "),
         ("[upstream]\nurl = \"https://h\"\ncredentials = \"/nonexistent\"", "line 3: `credentials`: /nonexistent: "),
         (
             "[upstream]\nurl = \"/srv\"\n[[mirror]]\ninclude = [\"x\"]\nrefs = [\"heads\"]",

@@ -13,10 +13,12 @@ mod outage;
 mod passwords;
 mod references;
 mod revocation;
+mod secure;
 
 use std::path::{Path, PathBuf};
 
 use crate::support::apache::Apache;
+use crate::support::authority::Identity;
 use crate::support::git::Git;
 use crate::support::heliostat::Heliostat;
 use crate::support::http::{Answer, request};
@@ -61,6 +63,17 @@ impl House {
 
     /// `upstream` adds to that section of the configuration; `log` says which lines are logged.
     fn start_with(own: bool, config: &str, log: &str, upstream: impl FnOnce(&Path) -> String) -> Self {
+        Self::start_as(None, own, config, log, upstream)
+    }
+
+    /// The same where the upstream speaks TLS, if it has an identity.
+    fn start_as(
+        identity: Option<&Identity>,
+        own: bool,
+        config: &str,
+        log: &str,
+        upstream: impl FnOnce(&Path) -> String,
+    ) -> Self {
         let sandbox = Sandbox::new();
         let git = Git::new(&sandbox);
         let repositories = sandbox.folder("upstream");
@@ -71,7 +84,7 @@ impl House {
         }
         std::fs::remove_dir_all(&first.folder).unwrap();
         let folder = sandbox.folder("apache");
-        let mut apache = Apache::start(&folder, &repositories, &git);
+        let mut apache = Apache::start_as(&folder, &repositories, &git, identity);
         let users = folder.join("users");
         std::fs::write(&users, USERS.concat()).unwrap();
         apache.configure(MODULES, &protection(&users));
