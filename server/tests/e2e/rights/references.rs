@@ -57,3 +57,39 @@ fn what_the_rule_leaves_out_is_not_there() {
     }
     house.clone(&house.url(PUBLIC, None), &[]).unwrap();
 }
+
+/// By its id nothing can be had that a hidden reference alone reaches, be it no tip or no commit, though the upstream gives it;
+/// what shown ones reach can.
+#[test]
+fn what_only_a_hidden_reference_reaches_is_not_given_by_its_id() {
+    let house = House::start(false, "[[mirror]]\ninclude = [\"*\"]\nrefs = [\"refs/heads\", \"!refs/heads/secret\"]\n");
+    let upstream = house.upstream(PUBLIC);
+    let main = upstream.id("main");
+    let below = upstream.commit_on(&main, "secret", &[("secret.txt", "of nobody else\n")]);
+    let tip = upstream.commit_on(&below, "secret", &[("other.txt", "more\n")]);
+    let id = |name: &str| house.git.text(&upstream.folder, &["rev-parse", name]).trim().to_owned();
+    let hidden = [tip, below, id("secret^{tree}"), id("secret:secret.txt")];
+    let shown = [main, id("main~1"), id("main^{tree}")];
+    let given = |id: &str, port: u16| {
+        let answer = fetch(port, PUBLIC, 2, &[&format!("want {id}")], &[]);
+        crate::support::conversation::pack_of(&answer).is_some()
+    };
+    let port = house.mirror.port();
+    // Asked for before and after references have been told.
+    for _ in 0..2 {
+        for id in &hidden {
+            assert!(!given(id, port), "{id}");
+            let stored = house.mirror.stored();
+            let has = |stored: &PathBuf| house.git.try_text(stored, &["cat-file", "-e", id]).is_ok();
+            assert!(!stored.iter().any(has), "{id} lies here");
+        }
+        assert!(shown.iter().all(|id| given(id, port)));
+        assert!(!advertised(&house).contains(&"refs/heads/secret".to_owned()));
+    }
+    // Where nothing is hidden, the same are given, those that are advertised or not.
+    let open = House::start(false, "");
+    let upstream = open.upstream(PUBLIC);
+    let lost = upstream.commit_on(&upstream.id("main"), "secret", &[("secret.txt", "lost\n")]);
+    upstream.run(&["update-ref", "-d", "refs/heads/secret"]);
+    assert!(given(&lost, open.mirror.port()), "what no reference reaches is given where the upstream gives it");
+}
