@@ -54,4 +54,5 @@ mod startup;
 mod support;
 mod threads;
 mod tls;
+mod tls_answers;
 mod token;

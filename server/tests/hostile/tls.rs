@@ -25,11 +25,11 @@ const HANDSHAKE: &[u8] = &[22, 3, 1];
 const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 const HANDSHAKE_FAILURE: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
 
-type Stream = StreamOwned<ClientConnection, TcpStream>;
+pub type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 /// A server with a certificate of its own, which is its clients' authority too.
-struct Site {
-    server: Server,
+pub struct Site {
+    pub server: Server,
 }
 
 impl Site {
@@ -41,6 +41,11 @@ impl Site {
     fn with(lines: &str) -> Self {
         let folder = TempDir::new().unwrap();
         repository(&folder.path().join("upstream/team/app.git"));
+        Self::on(folder, lines)
+    }
+
+    /// On a folder that holds `upstream/`.
+    pub fn on(folder: TempDir, lines: &str) -> Self {
         let place = |name: &str| folder.path().join(name).display().to_string();
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
@@ -70,7 +75,7 @@ impl Site {
     }
 
     /// A connection after its handshake.
-    fn connect(&self) -> Stream {
+    pub fn connect(&self) -> Stream {
         let mut stream = StreamOwned::new(self.session(|_| ()), self.server.peer().stream);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock).unwrap();
@@ -85,14 +90,14 @@ impl Site {
         hello
     }
 
-    fn clone(&self, name: &str) {
+    pub fn clone(&self, name: &str) {
         let folder = self.server.folder.path();
         let trusting = format!("http.sslCAInfo={}", folder.join("tls.crt").display());
         let url = format!("https://localhost:{}/team/app.git", self.server.main.port());
         run(git(folder).args(["-c", &trusting, "clone", "-q", "--bare", &url, name]));
     }
 
-    fn lives_on(&self) {
+    pub fn lives_on(&self) {
         let mut stream = self.connect();
         let answer = ask(&mut stream, "GET /status HTTP/1.0\r\n\r\n");
         assert_eq!(status(&answer), 200, "{}", self.server.log());
