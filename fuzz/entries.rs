@@ -7,6 +7,7 @@ mod allocations;
 
 use heliostat::{
     admin::webhook::body,
+    auth::{challenge, credential::Credential},
     config::{Config, Overrides, Upstream},
     http::{
         body::Body,
@@ -14,6 +15,7 @@ use heliostat::{
         head::http_head,
         proxy_protocol::{Progress, proxy_header},
     },
+    secret::Secret,
     upstream::{git::advertisement::Advertisement, transport},
 };
 use heliostat_core::{
@@ -39,6 +41,8 @@ pub type Entry = (&'static str, fn(&[u8]));
 
 /// Every target.
 pub const ENTRIES: &[Entry] = &[
+    ("authorization", authorization),
+    ("challenge", challenge),
     ("config", config),
     ("filter_spec", filter_spec),
     ("http_head", http_head_and_body),
@@ -52,6 +56,67 @@ pub const ENTRIES: &[Entry] = &[
     ("v2_request", v2_request),
     ("webhook_body", webhook_body),
 ];
+
+/// `Authorization:` lines, by themselves and in a head. What is accepted is one line without a control character, is the same
+/// when it is read again, comes apart, and shows itself to nobody.
+pub fn authorization(data: &[u8]) {
+    let parse = |line: &Secret| Credential::parse(line).ok().flatten();
+    let head = [b"GET / HTTP/1.1\r\nHost: h\r\nAuthorization: ", data, b"\r\n\r\n"].concat();
+    if let Ok(Some((head, _))) = http_head(&head)
+        && let Some(line) = &head.authorization
+        && !data.contains(&b'\r')
+        && !data.contains(&b'\n')
+    {
+        assert_eq!(parse(line), parse(&Secret::new(data.to_vec())));
+    }
+    let Some(credential) = parse(&Secret::new(data.to_vec())) else { return };
+    let line = credential.line().expose();
+    let text = std::str::from_utf8(line).expect("visible characters");
+    let (scheme, rest) = text.split_once(' ').expect("two words");
+    assert!(["Basic", "Bearer"].contains(&scheme) && !rest.is_empty());
+    assert!(rest.bytes().all(|byte| byte.is_ascii_graphic()));
+    assert!(credential.parts().is_ok());
+    assert_eq!(parse(credential.line()), Some(credential.clone()));
+    assert!(!format!("{credential:?}").contains(rest) || rest.len() < 10);
+}
+
+/// An upstream's `WWW-Authenticate:`, a value on each line. What is passed on is few challenges of one line each, of kinds that
+/// can be answered here, and each is the same when it is read again.
+pub fn challenge(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let passed_on = challenge::passed_on(text.lines());
+    assert!(passed_on.len() <= 4);
+    for challenge in passed_on.iter() {
+        assert!(challenge.starts_with("Basic ") || challenge.starts_with("Bearer "));
+        assert!(challenge.len() <= 512 && challenge.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{challenge:?}");
+        assert!(is_challenge(challenge), "{challenge:?}");
+        assert_eq!(challenge::passed_on([challenge.as_str()])[..], *std::slice::from_ref(challenge));
+    }
+}
+
+/// A scheme, and after it parameters with quoted values, each of which ends where its quotes do (RFC 9110, section 11.4).
+fn is_challenge(text: &str) -> bool {
+    let Some((_, mut rest)) = text.split_once(' ') else { return false };
+    loop {
+        let Some((name, value)) = rest.split_once("=\"") else { return false };
+        let mut characters = value.char_indices();
+        let end = loop {
+            match characters.next() {
+                None => return false,
+                Some((_, '\\')) => drop(characters.next()),
+                Some((end, '"')) => break end,
+                Some(_) => {}
+            }
+        };
+        if name.is_empty() || name.contains(['"', ' ', ',']) {
+            return false;
+        }
+        match value[end + 1..].strip_prefix(", ") {
+            Some(more) => rest = more,
+            None => return value.len() == end + 1,
+        }
+    }
+}
 
 /// The configuration file.
 pub fn config(data: &[u8]) {

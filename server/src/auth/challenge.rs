@@ -42,12 +42,23 @@ fn parameter(text: &str) -> Option<String> {
     let (name, value) = text.split_once('=')?;
     let (name, value) = (name.trim(), value.trim());
     let value = match value.strip_prefix('"') {
-        Some(quoted) => quoted.strip_suffix('"')?,
+        Some(quoted) => quoted.strip_suffix('"').filter(|text| is_quotable(text))?,
         None if is_token(value) => value,
         None => return None,
     };
     let printable = value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     (is_token(name) && printable).then(|| format!("{name}=\"{value}\""))
+}
+
+/// Whether `text` can stand in quotes as it is: in it no quote ends them, and the end is not escaped.
+fn is_quotable(text: &str) -> bool {
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'"' || byte == b'\\' && rest.next().is_none() {
+            return false;
+        }
+    }
+    true
 }
 
 /// The parts between commas that do not stand in quotes.
@@ -91,6 +102,9 @@ mod tests {
             (&["NTLM", "Basic realm=\"x\""], &["Basic realm=\"x\""]),
             (&["Negotiate YII=", "Digest realm=\"d\", nonce=\"Basic\", qop=\"auth\""], &[]),
             (&["Bearer realm=\"x\u{1b}[2J\""], &["Bearer realm=\"upstream\""]),
+            // What would end its quotes, or not end them.
+            (&["Basic realm=\"a\"b\", charset=\"UTF-8\""], &["Basic realm=\"upstream\""]),
+            (&["Basic realm=\"a\\\""], &["Basic realm=\"upstream\""]),
             (&[""], &[]),
         ] {
             let found = passed_on(values.iter().copied());
@@ -109,6 +123,7 @@ mod tests {
             for challenge in passed_on([value.as_str()]).iter() {
                 prop_assert!(challenge.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{:?}", challenge);
                 prop_assert!(challenge.starts_with("Basic ") || challenge.starts_with("Bearer "));
+                prop_assert_eq!(&passed_on([challenge.as_str()])[..], std::slice::from_ref(challenge));
             }
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! The mirror's own credential ([`own`]) and a caller's ([`credential`]) are two types: no function takes both.
 
-mod challenge;
+pub mod challenge;
 pub mod credential;
 mod driver;
 pub mod gate;
