@@ -93,6 +93,8 @@ impl Caller<'_> {
                 {
                     return Ok(Grant::as_the_mirror(path, self.address()));
                 }
+                // It is the spelling that is here of which somebody's credentials would let in: they are asked for.
+                (Err(Refused::Unavailable(_)), Some(Refused::NeedCredentials(_, false))) => {}
                 (Err(Refused::Unavailable(fault)), _) => {
                     let is_public = self.credential.is_some() && self.ask(None, &spelling).await.is_ok();
                     return if is_public && lets_in(&spelling) {
