@@ -63,23 +63,26 @@ pub async fn run(shard: Rc<Shard>, wire: Rc<Wire>, door: Door, entry: Entry) {
             (Door::Main, Seat::Client { .. }) => Box::pin(serve::answer(&mut exchange)).await,
             (Door::Main, Seat::Balancer) => answer_in_place(&mut exchange).await,
         };
-        let (keeps, unread) = (exchange.keeps_connection(), exchange.has_unread_body());
+        // Whose answer was under way when the server began to drain is told that no more will come.
+        let keeps = exchange.keeps_connection() && !shard.node.stage.is_draining();
+        let unread = exchange.has_unread_body();
         let sent = wire.sent() - sent;
         shard.counts().ended(&exchange.record, sent, started.elapsed(), outcome.is_ok());
         let by = (client != peer).then_some(client);
         log(&exchange.record, &wire, by, sent, started, outcome.as_ref().err());
-        drop(live);
         if outcome.is_err() {
             return;
         }
         if !keeps {
             if unread {
+                drop(live);
                 discard(&wire).await;
             } else {
                 wire.say_goodbye().await;
             }
             return;
         }
+        drop(live);
         if input.is_empty() {
             // Nothing is kept of what the last request took, while the next one may be long in coming.
             input = Vec::new();
