@@ -102,9 +102,23 @@ struct Running {
     unwanted: Arc<AtomicBool>,
 }
 
+/// References whose objects could not be brought.
+struct InVain {
+    digest: [u8; 32],
+    /// See [`IN_VAIN_MIN`].
+    weight: u32,
+    why: Arc<Fault>,
+}
+
+/// From here on what can't be brought is not told any more: an upstream that breaks off may do better the next time, what it
+/// sends and is of no use will be so again.
+const IN_VAIN_MIN: u32 = 2;
+
 /// All of it, by the path under which the schedule knows the repository.
 #[derive(Default)]
 pub(super) struct Arrivals {
+    /// Until the upstream has other references, or they have come.
+    in_vain: HashMap<Arc<str>, InVain>,
     next: HashMap<Arc<str>, Coming>,
     running: HashMap<Arc<str>, Running>,
     parked: HashMap<Arc<str>, Vec<oneshot::Sender<Arrival>>>,
@@ -165,6 +179,33 @@ impl Arrivals {
             next.overtaken.truncate(OVERTAKEN_MAX);
         }
         Some(Ended { asked_at, refs, wants })
+    }
+
+    /// The fetch of `refs` has failed; `is_outage`: since the upstream broke off.
+    pub fn failed(&mut self, path: &Arc<str>, refs: &RefTable, why: Arc<Fault>, is_outage: bool) {
+        let before = self.in_vain.get(path).filter(|before| before.digest == *refs.digest());
+        let weight = before.map_or(0, |before| before.weight).saturating_add(if is_outage { 1 } else { IN_VAIN_MIN });
+        self.in_vain.insert(path.clone(), InVain { digest: *refs.digest(), weight, why });
+    }
+
+    /// The upstream has these references now: what it had before, and could not be brought, is over.
+    pub fn told(&mut self, path: &str, refs: &RefTable) {
+        if self.in_vain.get(path).is_some_and(|before| before.digest != *refs.digest()) {
+            self.in_vain.remove(path);
+        }
+    }
+
+    /// Everything has come.
+    pub fn settled(&mut self, path: &str) {
+        self.in_vain.remove(path);
+    }
+
+    /// Why what is on its way will not come, if that is known by now. It is tried again all the same.
+    pub fn in_vain(&self, path: &str) -> Option<&Arc<Fault>> {
+        let (next, running) = (self.next.get(path), self.running.get(path));
+        let refs = next.map(|next| &next.asked.advertised().refs).or(running.map(|running| &running.refs))?;
+        let known = self.in_vain.get(path)?;
+        (known.weight >= IN_VAIN_MIN && known.digest == *refs.digest()).then_some(&known.why)
     }
 
     /// How far it is.

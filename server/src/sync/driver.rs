@@ -222,13 +222,15 @@ impl Driver {
         let snapshot = repository.as_ref().and_then(|repository| repository.snapshot());
         let (had, same) = snapshot.map_or((0, false), |s| (s.refs.len(), s.refs.digest() == theirs.digest()));
         self.wants.told(path, theirs.digest());
+        self.arrivals.told(path, theirs);
         let wants = self.wants.take(path);
-        // What is on its way would replace what is the upstream's again.
         if self.forgotten.contains(path) {
             self.wants.put_back(path, wants);
             return self.answered(now, path, unwanted());
         }
+        // What is on its way would replace what is the upstream's again.
         if same && !self.arrivals.are_under_way(path) && wants.is_empty() {
+            self.arrivals.settled(path);
             return self.answered(now, path, Verdict::Verified);
         }
         if let Some(repository) = repository {
@@ -247,7 +249,7 @@ impl Driver {
         self.guards.remove(path);
         let asked_at = self.asked_at.remove(path).unwrap_or(now);
         let is_coming = self.arrivals.found(path, Coming::new(asked, progress, asked_at, wants));
-        match self.shared.pending_as(path).filter(|_| is_coming) {
+        match self.shared.pending_as(path).filter(|_| is_coming && self.arrivals.in_vain(path).is_none()) {
             Some(pending) => self.shared.show(path, Some(pending.confirmed_again(asked_at))),
             None => self.show(path),
         }
@@ -278,6 +280,12 @@ impl Driver {
             }
         };
         let ended = self.arrivals.end(path, matches!(arrival, Arrival::Ended));
+        match (&arrival, &ended) {
+            (Arrival::Failed(why), Some(Ended { refs, .. })) => {
+                self.arrivals.failed(path, refs, why.clone(), matches!(verdict, Verdict::Outage(_)));
+            }
+            _ => self.arrivals.settled(path),
+        }
         // What the upstream said is as old as the question, however long its objects took.
         let asked_at = ended.as_ref().map_or(now, |ended| ended.asked_at);
         self.conclude(now, path, &verdict, asked_at);
@@ -329,10 +337,12 @@ impl Driver {
         }
     }
 
-    /// Lets others see what is on its way.
+    /// Lets others see what is on its way; but not what has been tried in vain, where there is something else to serve.
     fn show(&self, path: &Arc<str>) {
         let here = self.shared.mirrored(path).and_then(|repository| repository.snapshot());
-        self.shared.show(path, self.arrivals.pending(path, here.as_deref()));
+        let is_told = here.is_none() || self.arrivals.in_vain(path).is_none();
+        let pending = self.arrivals.pending(path, here.as_deref()).filter(|_| is_told);
+        self.shared.show(path, pending);
     }
 
     /// At the start and at the end of each question, whether anything was published or not: what a restart or a failure has
@@ -369,10 +379,11 @@ impl Driver {
                 });
             }
             Effect::Told { path, tickets } => {
-                match self.shared.pending_as(&path) {
-                    Some(pending) => self.reply(tickets, &Confirmed::Pending(pending)),
+                match (self.shared.pending_as(&path), self.arrivals.in_vain(&path).cloned()) {
+                    (Some(pending), _) => self.reply(tickets, &Confirmed::Pending(pending)),
+                    (None, Some(why)) => self.answer(&path, tickets, &Verdict::Failed(why)),
                     // It has come in this very moment.
-                    None => self.answer(&path, tickets, &Verdict::Verified),
+                    (None, None) => self.answer(&path, tickets, &Verdict::Verified),
                 }
             }
             Effect::Answer { path, tickets, verdict } => self.answer(&path, tickets, &verdict),

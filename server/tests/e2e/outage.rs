@@ -372,6 +372,34 @@ fn every_protocol_is_served_while_away() {
     }
 }
 
+/// One reference of the upstream names an object that it does not have, so that what it has now can't be brought as a
+/// whole: what is here is served, and says that it is stale, until that reference is mended.
+#[test]
+fn what_can_not_be_brought_is_not_told() {
+    let mut site = site();
+    let before = mirrored(&site);
+    let upstream = site.upstream(APP);
+    upstream.commit("main", &[("more.txt", "moved\n")]);
+    let broken = upstream.folder.join("refs/heads/broken");
+    std::fs::write(&broken, format!("{}\n", "12345678".repeat(5))).unwrap();
+    let clone_by = |site: &Site, version: u8| {
+        let client = Git::client(&site.sandbox, Which::Machine, version);
+        let folder = site.sandbox.fresh("clone");
+        let (url, target) = (site.mirror_url(APP), folder.display().to_string());
+        client.try_text(site.sandbox.path(), &["clone", "--quiet", "--mirror", &url, &target]).map(|_| folder)
+    };
+    // Whoever is first may wait for the fetch that fails.
+    let _ = clone_by(&site, 2);
+    for version in [2, 0, 2] {
+        sound_and_same(&site.git, &clone_by(&site, version).unwrap(), &before).unwrap();
+        let freshness = freshness(&mut site);
+        assert!(freshness.starts_with("stale"), "{freshness}");
+    }
+    std::fs::remove_file(&broken).unwrap();
+    let upstream = clone(&site, &site.upstream_url(APP)).unwrap();
+    sound_and_same(&site.git, &clone_by(&site, 2).unwrap(), &upstream).unwrap();
+}
+
 /// What a clone with progress (or with `--quiet`) says on its standard error.
 fn said(site: &Site, version: u8, how: &str) -> String {
     let client = Git::client(&site.sandbox, Which::Machine, version);
