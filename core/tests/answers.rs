@@ -243,6 +243,38 @@ fn objects_by_id() {
     same(&served, &Query { wants: all.iter().step_by(7).copied().collect(), ..Query::default() });
 }
 
+/// What the client says by name that it has does not travel, of whatever type it is.
+#[test]
+fn objects_that_are_had_by_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = folder.path().join("r.git");
+    stock::import(&repository, &stock::linear_history(3));
+    let name = |revision: &str| rev(&repository, revision);
+    let tag = |name: &str, target: ObjectId| {
+        git(&repository, &["tag", "-a", "-m", "m", name, &target.to_string()]);
+        rev(&repository, &format!("refs/tags/{name}"))
+    };
+    let (blob, tree) = (name("main:a/b/c/big.txt"), name("main:a"));
+    let (tag_of_blob, tag_of_tree) = (tag("blob", blob), tag("tree", tree));
+    let nested = tag("nested", tag_of_blob);
+    let served = Served::new(folder, repository);
+    for (want, have) in [
+        (tree, tree),
+        (blob, blob),
+        (blob, tag_of_blob),
+        (tag_of_tree, tag_of_tree),
+        (tag_of_tree, tree),
+        (nested, tag_of_blob),
+        (tag_of_blob, blob),
+        (blob, tree),
+        (tree, blob),
+    ] {
+        let query = Query { wants: vec![want], haves: vec![have], ..Query::default() };
+        let ours = served.answer(&query, FULL).ids;
+        assert_eq!(ours, served.stock(&query, false), "{want} without {have}");
+    }
+}
+
 #[test]
 fn tags_come_along() {
     for (_, served) in both_ways([Spec::small(31), Spec::curious(32)]) {

@@ -40,14 +40,8 @@ impl<'a> Selection<'a> {
     ) -> Result<Difference, ReadError> {
         let looks = self.omission.looks_at(0);
         let mut met = commits.empty_set();
-        if looks {
-            self.mark_trees(&haves.trees, Trust::Proven)?;
-        }
         self.mark_reached(commits, rows(commits, &haves.commits), &mut met, looks.then_some(Trust::Proven))?;
         let proven = met.clone();
-        if looks {
-            self.mark_trees(&claims.trees, Trust::Claimed)?;
-        }
         self.mark_reached(commits, rows(commits, &claims.commits), &mut met, looks.then_some(Trust::Claimed))?;
         let had = met.clone();
 

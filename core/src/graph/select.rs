@@ -45,6 +45,8 @@ pub(super) fn select(graph: &Graph<'_>, query: &Query) -> Result<Selected, ReadE
     // The commits at which the client was shallow and no longer is, too.
     let haves = selection.haves(proven.into_iter().chain(&query.boundary.unshallow))?;
     let claims = selection.haves(claimed.into_iter())?;
+    selection.mark_trees(&haves.trees, Trust::Proven)?;
+    selection.mark_trees(&claims.trees, Trust::Claimed)?;
     let wanted = selection.wants(query)?;
     let excluded = [&haves.commits[..], &claims.commits].concat();
     let (commits, rooted) = match selection.tables(&wanted) {
@@ -132,7 +134,8 @@ impl Selection<'_> {
         Ok(starts)
     }
 
-    /// What the client wants, and the parents of commits that are no longer shallow.
+    /// What the client wants, and the parents of commits that are no longer shallow. Not what it says by name that it
+    /// has, which is marked by now.
     fn wants(&mut self, query: &Query) -> Result<Starts, ReadError> {
         let mut starts = Starts { commits: Vec::new(), trees: Vec::new() };
         for id in &query.wants {
@@ -144,6 +147,7 @@ impl Selection<'_> {
             }
             match kind {
                 Kind::Commit => starts.commits.push(number),
+                Kind::Tree | Kind::Blob | Kind::Tag if self.had.contains(number) => {}
                 Kind::Tree => starts.trees.push(number),
                 Kind::Blob | Kind::Tag => _ = self.sent.insert(number),
             }
@@ -188,11 +192,8 @@ impl Selection<'_> {
         Ok(())
     }
 
-    /// Marks the trees of haves as being at the client. Those first that may be bases: a tree is visited once.
+    /// Marks the trees of commits that the client has. Those first that may be bases: a tree is visited once.
     fn mark_haves(&mut self, haves: &Starts, trust: Trust) -> Result<(), ReadError> {
-        for root in &haves.trees {
-            self.mark_had(*root, trust)?;
-        }
         for commit in haves.commits.iter().take(limits::HAVE_TREES_MAX) {
             self.mark_had(self.history.tree(*commit), trust)?;
         }
