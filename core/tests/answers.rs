@@ -8,13 +8,13 @@ use heliostat_core::{
     ObjectId,
     graph::{Boundary, Deepen, Filter, Graph, Query},
     limits::{HAVE_TREES_MAX, SPOOL_MEMORY_BYTES_MAX},
-    pack::{Encoding, Framing},
+    pack::{Chunk, Emitter, Encoding, Framing},
 };
 use heliostat_testrepo::Spec;
 use proptest::prelude::*;
 use std::{collections::BTreeSet, sync::atomic::AtomicBool};
 use stock::{
-    answer::{Served, emit},
+    answer::{Answer, Served, emit},
     git, id, rev,
 };
 
@@ -92,11 +92,11 @@ fn full_clones() {
         let query = Query { wants: all_refs(&packed), ..Query::default() };
         let answer = packed.check(&query, FULL);
         assert_eq!(answer.pack, std::fs::read(packed.objects.packs()[0].path()).unwrap());
-        assert!(answer.plan.trailer.is_some() && answer.plan.segments.len() == 1);
+        assert!(answer.known_before && answer.plan.segments.len() == 1);
         same(&packed, &query);
         // Without one branch it is not.
         let answer = packed.check(&Query { wants: vec![head], ..Query::default() }, FULL);
-        assert!(answer.plan.trailer.is_none() || answer.ids.len() as u32 == packed.objects.packs()[0].len());
+        assert!(!answer.known_before || answer.ids.len() as u32 == packed.objects.packs()[0].len());
     }
 }
 
@@ -119,6 +119,32 @@ fn frames_hold_the_pack() {
         let (_, full) = frames.split_last().unwrap();
         assert!(full.iter().all(|length| *length == max), "only the last frame may be short");
     }
+}
+
+#[test]
+fn the_checksum_is_computed_once_for_each_plan() {
+    let served = serve(&Spec::small(10));
+    let query = Query { wants: all_refs(&served), ..Query::default() };
+    let Answer { plan, pack, .. } = served.answer(&query, OLD);
+    let (rest, trailer) = pack.split_at(pack.len() - 20);
+    assert_eq!(plan.trailer.get().unwrap(), trailer);
+
+    // Begun before it was known, ended after: the same.
+    let fresh = served.plan(&query, OLD);
+    let mut early = Emitter::new(fresh.clone(), Framing::SideBand);
+    let Some(Chunk::Bytes(first)) = early.next_chunk().unwrap() else { panic!("a frame") };
+    let mut framed = first.to_vec();
+    assert_eq!(emit(&fresh, Framing::Bare), pack);
+    while let Some(chunk) = early.next_chunk().unwrap() {
+        let (Chunk::Bytes(bytes) | Chunk::Mapped(bytes)) = chunk;
+        framed.extend_from_slice(bytes);
+    }
+    assert_eq!(framed, emit(&fresh, Framing::SideBand));
+
+    // Known, it is believed, not computed again.
+    let told = served.plan(&query, OLD);
+    told.trailer.set([7; 20]).unwrap();
+    assert_eq!(emit(&told, Framing::Bare), [rest, &[7; 20][..]].concat());
 }
 
 #[test]
@@ -474,9 +500,9 @@ fn what_outgrows_memory_is_spooled() {
     let served = Served::new(folder, repository);
     let wanted = id(tree.trim());
     let answer = served.check(&Query { wants: vec![wanted], ..Query::default() }, FULL);
-    assert!(answer.plan.spool.is_some() && answer.plan.inline.len() <= SPOOL_MEMORY_BYTES_MAX + 1_000);
+    assert!(answer.plan.spool_bytes > 0 && answer.plan.inline.len() <= SPOOL_MEMORY_BYTES_MAX + 1_000);
     assert_eq!(answer.ids.len(), 7);
     let few = served.git(&["ls-tree", "--object-only", tree.trim()]);
     let wants: Vec<_> = few.lines().take(2).map(id).collect();
-    assert!(served.check(&Query { wants, ..Query::default() }, FULL).plan.spool.is_none());
+    assert!(served.check(&Query { wants, ..Query::default() }, FULL).plan.files.is_empty());
 }

@@ -1,4 +1,4 @@
-//! A plan as bytes for the peer: side-band frames around segments, the checksum computed on the way.
+//! A plan as bytes for the peer: side-band frames around segments, the checksum computed on the way, once for each plan.
 //!
 //! Frames are always full (but the last), whatever the segments: short runs are gathered in one reused buffer, long ones are
 //! handed out as they lie in the map. Nothing is allocated per piece.
@@ -49,11 +49,11 @@ pub struct Emitter {
     segment_done: u64,
     /// Bytes of the trailer that are out.
     trailer_done: usize,
-    trailer: Option<[u8; 20]>,
     /// Bytes of the pack that are not out yet.
     left: u64,
     /// Bytes of payload that the open frame still needs.
     frame_left: u64,
+    /// Of what is out; `None` once another emitter of the plan knows the trailer.
     hash: Option<Sha1>,
     buffer: Vec<u8>,
     failed: bool,
@@ -79,17 +79,16 @@ impl Framing {
 impl Emitter {
     /// An emitter at the plan's start.
     pub fn new(plan: Arc<Plan>, framing: Framing) -> Self {
-        let (left, trailer) = (plan.bytes, plan.trailer);
+        let left = plan.bytes;
         Self {
             plan,
             framing,
             segment: 0,
             segment_done: 0,
             trailer_done: 0,
-            trailer,
             left,
             frame_left: 0,
-            hash: trailer.is_none().then(Sha1::new),
+            hash: Some(Sha1::new()),
             buffer: Vec::new(),
             failed: false,
         }
@@ -114,6 +113,9 @@ impl Emitter {
         // Until all is there, nothing more can be said than this.
         self.failed = true;
         self.buffer.clear();
+        if self.hash.is_some() && self.plan.trailer.get().is_some() {
+            self.hash = None;
+        }
         self.open_frame();
         loop {
             let next = self.next()?;
@@ -186,8 +188,8 @@ impl Emitter {
                         let range = start as usize..start as usize + run as usize;
                         self.buffer.extend_from_slice(self.plan.inline.get(range).ok_or(EmitError::OutOfRange)?);
                     }
-                    Segment::Spool { start, .. } => {
-                        let file = self.plan.spool.as_ref().ok_or(EmitError::OutOfRange)?;
+                    Segment::File { file, start, .. } => {
+                        let file = self.plan.files.get(file as usize).ok_or(EmitError::OutOfRange)?;
                         self.buffer.resize(before + run as usize, 0);
                         file.read_exact_at(&mut self.buffer[before..], start).map_err(EmitError::Spool)?;
                     }
@@ -199,9 +201,11 @@ impl Emitter {
             }
             Next::Trailer => {
                 if let Some(hash) = self.hash.take() {
-                    self.trailer = Some(hash.finalize().into());
+                    // Another may have been faster. Should the two differ, then the files have changed in between, and it
+                    // is well that this answer is not taken for whole.
+                    self.plan.trailer.get_or_init(|| hash.finalize().into());
                 }
-                let trailer = self.trailer.ok_or(EmitError::OutOfRange)?;
+                let trailer = self.plan.trailer.get().ok_or(EmitError::OutOfRange)?;
                 let rest = &trailer[self.trailer_done..];
                 let run = rest.len().min(self.frame_left as usize);
                 self.buffer.extend_from_slice(&rest[..run]);
@@ -224,17 +228,6 @@ fn mapped(plan: &Plan, pack: u32, start: u64, len: u64) -> Result<&[u8], EmitErr
     let bytes = plan.packs.get(pack as usize).ok_or(EmitError::OutOfRange)?.bytes();
     let range = usize::try_from(start).ok().zip(usize::try_from(start + len).ok());
     range.and_then(|(start, end)| bytes.get(start..end)).ok_or(EmitError::OutOfRange)
-}
-
-impl Segment {
-    /// What is left of it when its first `done` bytes are out.
-    fn behind(self, done: u64) -> Self {
-        match self {
-            Self::Inline { start, len } => Self::Inline { start: start + done as u32, len: len - done as u32 },
-            Self::Pack { pack, start, len } => Self::Pack { pack, start: start + done, len: len - done },
-            Self::Spool { start, len } => Self::Spool { start: start + done, len: len - done },
-        }
-    }
 }
 
 impl fmt::Display for EmitError {

@@ -2,8 +2,10 @@
 
 mod commit_table;
 mod emit;
+mod encoder;
 mod entry;
 mod kinds;
+mod outline;
 mod plan;
 mod sealed;
 mod spool;
@@ -11,6 +13,7 @@ mod spool;
 pub use commit_table::{Added, CommitTable, Link, Row, Target};
 pub use emit::{Chunk, EmitError, Emitter, Framing};
 pub use kinds::KindsError;
-pub use plan::{Encoding, Plan, PlanError, Segment, plan};
+pub use outline::{Outline, Plan, Segment};
+pub use plan::{Encoding, PlanError, plan};
 pub use sealed::{EntryTable, OpenError, SealedPack};
 pub use spool::Spool;

@@ -9,25 +9,20 @@
 //! which are free of cycles if it can be read at all.
 
 use super::{
-    SealedPack,
-    entry::{write_ofs_delta, write_ref_delta, write_whole},
-    sealed::{HEADER_BYTES, TRAILER_BYTES},
+    Outline, Plan, SealedPack, Segment,
+    encoder::Encoder,
+    entry::{write_ofs_delta, write_ref_delta},
+    sealed::TRAILER_BYTES,
     spool::{Spool, SpoolWriter},
 };
 use crate::{
     graph::Selected,
-    limits,
     objects::{Database, Number, NumberSet, Place, ReadError, Reader},
 };
-use flate2::{Compress, Compression, FlushCompress, Status};
 use gix_pack::data::entry::Header;
 use std::{
     fmt,
-    fs::File,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// What the client accepts.
@@ -37,56 +32,6 @@ pub struct Encoding {
     pub ofs_delta: bool,
     /// `thin-pack`: bases may be objects that the client has.
     pub thin_pack: bool,
-}
-
-/// A run of bytes of the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Segment {
-    /// `Plan::inline[start..start + len]`: entry headers, and small entries that had to be encoded anew.
-    Inline {
-        /// First byte.
-        start: u32,
-        /// Bytes.
-        len: u32,
-    },
-    /// A byte range of `Plan::packs[pack]`.
-    Pack {
-        /// Which pack.
-        pack: u32,
-        /// First byte in the pack file.
-        start: u64,
-        /// Bytes.
-        len: u64,
-    },
-    /// A byte range of the spool: entries that had to be encoded anew.
-    Spool {
-        /// First byte in the spool file.
-        start: u64,
-        /// Bytes.
-        len: u64,
-    },
-}
-
-/// What will be sent, complete with sizes: streaming it needs no decision any more.
-pub struct Plan {
-    /// The runs, pack header included, trailer not.
-    pub segments: Vec<Segment>,
-    /// Bytes that `Segment::Inline` names.
-    pub inline: Vec<u8>,
-    /// The file that `Segment::Spool` names.
-    pub spool: Option<File>,
-    /// The packs that `Segment::Pack` names; held until the answer is sent.
-    pub packs: Vec<Arc<SealedPack>>,
-    /// How many objects travel.
-    pub objects: u32,
-    /// How many of them are copied as they are (the others were encoded anew): for logs.
-    pub copied: u32,
-    /// Deltas among the copied. Not counted (0) when a whole pack is sent: that would mean to look at each entry.
-    pub deltas: u32,
-    /// Bytes of the whole pack, trailer included.
-    pub bytes: u64,
-    /// The trailing checksum where it is known beforehand (a whole pack).
-    pub trailer: Option<[u8; 20]>,
 }
 
 /// Why no plan could be made.
@@ -141,19 +86,15 @@ fn whole_pack(objects: &Database, selected: &Selected, encoding: Encoding, count
         return None;
     }
     let bytes = sealed.bytes().len() as u64;
-    let mut trailer = [0; 20];
-    trailer.copy_from_slice(sealed.checksum().as_slice());
-    Some(Plan {
+    let outline = Outline {
         segments: vec![Segment::Pack { pack, start: 0, len: bytes - TRAILER_BYTES }],
-        inline: Vec::new(),
-        spool: None,
-        packs: objects.packs().to_vec(),
         objects: count,
         copied: count,
-        deltas: 0,
         bytes,
-        trailer: Some(trailer),
-    })
+        trailer: sealed.trailer().into(),
+        ..Outline::default()
+    };
+    Some(Plan::new(objects, outline))
 }
 
 struct Planner<'a> {
@@ -388,102 +329,20 @@ impl<'a> Planner<'a> {
         let (inline, spool) = self.writer.finish()?;
         let mut segments = self.segments;
         segments.shrink_to_fit();
-        let mut plan = Plan {
+        let (files, spool_bytes) = spool.unzip();
+        let mut outline = Outline {
             segments,
             inline,
-            spool,
-            packs: self.objects.packs().to_vec(),
+            files: files.into_iter().collect(),
+            spool_bytes: spool_bytes.unwrap_or(0),
             objects,
             copied: self.copied,
             deltas: self.deltas,
             bytes: self.bytes + TRAILER_BYTES,
-            trailer: None,
+            ..Outline::default()
         };
-        plan.recognise_whole_pack();
-        Ok(plan)
-    }
-}
-
-impl Plan {
-    /// Nothing but a header and all entries of a pack: then the pack's own checksum is that of the answer.
-    fn recognise_whole_pack(&mut self) {
-        let [Segment::Inline { len: 12, .. }, Segment::Pack { pack, start: HEADER_BYTES, .. }] = self.segments[..]
-        else {
-            return;
-        };
-        let sealed = &self.packs[pack as usize];
-        if sealed.len() == self.objects && sealed.bytes().len() as u64 == self.bytes && sealed.is_version_2() {
-            let mut trailer = [0; 20];
-            trailer.copy_from_slice(sealed.checksum().as_slice());
-            self.segments = vec![Segment::Pack { pack, start: 0, len: self.bytes - TRAILER_BYTES }];
-            self.trailer = Some(trailer);
-        }
-    }
-}
-
-impl Segment {
-    /// Bytes of the answer.
-    pub fn len(&self) -> u64 {
-        match self {
-            Self::Inline { len, .. } => u64::from(*len),
-            Self::Pack { len, .. } | Self::Spool { len, .. } => *len,
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Takes in `next` if it follows in the same place.
-    fn extend(&mut self, next: Segment) -> bool {
-        match (self, next) {
-            (Self::Inline { start, len }, Self::Inline { start: next, len: more }) if *start + *len == next => {
-                *len += more;
-                true
-            }
-            (Self::Pack { pack, start, len }, Self::Pack { pack: other, start: next, len: more })
-                if *pack == other && *start + *len == next =>
-            {
-                *len += more;
-                true
-            }
-            (Self::Spool { start, len }, Self::Spool { start: next, len: more }) if *start + *len == next => {
-                *len += more;
-                true
-            }
-            _ => false,
-        }
-    }
-}
-
-/// Deflates whole objects.
-struct Encoder {
-    state: Compress,
-    out: Vec<u8>,
-}
-
-impl Encoder {
-    fn new() -> Self {
-        Self { state: Compress::new(Compression::new(limits::DEFLATE_LEVEL), true), out: Vec::new() }
-    }
-
-    /// The whole entry, header included.
-    fn encode(&mut self, kind: crate::objects::Kind, data: &[u8]) -> Result<&[u8], PlanError> {
-        self.out.clear();
-        write_whole(&mut self.out, kind, data.len() as u64);
-        self.state.reset();
-        loop {
-            // Deflate adds at most a few bytes a block to what it cannot compress.
-            let rest = data.get(self.state.total_in() as usize..).unwrap_or_default();
-            self.out.reserve(rest.len() + rest.len() / 1024 + 64);
-            let status = self.state.compress_vec(rest, &mut self.out, FlushCompress::Finish);
-            match status {
-                Ok(Status::StreamEnd) => return Ok(&self.out),
-                Ok(Status::Ok | Status::BufError) => {}
-                Err(error) => return Err(PlanError::Spool(std::io::Error::other(error))),
-            }
-        }
+        outline.recognise_whole_pack(self.objects.packs());
+        Ok(Plan::new(self.objects, outline))
     }
 }
 

@@ -122,6 +122,13 @@ impl SealedPack {
         self.data.checksum()
     }
 
+    /// The same as the last bytes of an answer.
+    pub(super) fn trailer(&self) -> [u8; TRAILER_BYTES as usize] {
+        let mut trailer = [0; TRAILER_BYTES as usize];
+        trailer.copy_from_slice(self.checksum().as_slice());
+        trailer
+    }
+
     /// The index position of an object.
     pub fn find(&self, id: &oid) -> Option<u32> {
         self.index.lookup(id)

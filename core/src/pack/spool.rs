@@ -6,6 +6,7 @@ use std::{
     fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Where newly encoded entries go when they outgrow memory: an unlinked temporary file in this directory.
@@ -57,7 +58,7 @@ impl<'a> SpoolWriter<'a> {
         if self.buffer.len() >= BUFFER_BYTES {
             self.flush().map_err(PlanError::Spool)?;
         }
-        Ok(Segment::Spool { start, len: entry.len() as u64 })
+        Ok(Segment::File { file: 0, start, len: entry.len() as u64 })
     }
 
     /// Keeps an entry header, which `write` appends.
@@ -75,10 +76,10 @@ impl<'a> SpoolWriter<'a> {
         Ok(())
     }
 
-    /// The bytes in memory and the file.
-    pub(super) fn finish(mut self) -> Result<(Vec<u8>, Option<File>), PlanError> {
+    /// The bytes in memory, and the file with its size.
+    pub(super) fn finish(mut self) -> Result<(Vec<u8>, Option<(Arc<File>, u64)>), PlanError> {
         self.flush().map_err(PlanError::Spool)?;
-        Ok((self.inline, self.file))
+        Ok((self.inline, self.file.map(|file| (Arc::new(file), self.file_bytes))))
     }
 }
 

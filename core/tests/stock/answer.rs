@@ -3,7 +3,7 @@
 use super::{git, git_with, id, try_git};
 use heliostat_core::{
     ObjectId,
-    graph::{Graph, Query, commit_table},
+    graph::{Graph, Query, Selected, commit_table},
     objects::Database,
     pack::{Chunk, CommitTable, Emitter, Encoding, Framing, Plan, Spool, plan},
 };
@@ -30,6 +30,8 @@ type Clients = HashMap<(Vec<ObjectId>, BTreeSet<ObjectId>), PathBuf>;
 pub struct Answer {
     pub ids: BTreeSet<ObjectId>,
     pub had: usize,
+    /// Whether the checksum was known before anything was sent.
+    pub known_before: bool,
     pub plan: Arc<Plan>,
     pub pack: Vec<u8>,
 }
@@ -62,18 +64,31 @@ impl Served {
         git(&self.repository, args)
     }
 
-    pub fn answer(&self, query: &Query, encoding: Encoding) -> Answer {
+    pub fn selected(&self, query: &Query) -> Selected {
         let stop = AtomicBool::new(false);
         let graph = Graph { objects: &self.objects, grafts: &self.grafts, stop: &stop };
-        let selected = graph.select(query).unwrap_or_else(|e| panic!("{query:?}: {e}"));
+        graph.select(query).unwrap_or_else(|e| panic!("{query:?}: {e}"))
+    }
+
+    pub fn plan(&self, query: &Query, encoding: Encoding) -> Arc<Plan> {
+        self.plan_of(&self.selected(query), encoding)
+    }
+
+    fn plan_of(&self, selected: &Selected, encoding: Encoding) -> Arc<Plan> {
         let spool = Spool { directory: self.folder.path().to_owned() };
-        let plan = plan(&self.objects, &selected, encoding, &spool, &stop).unwrap();
-        let plan = Arc::new(plan);
+        Arc::new(plan(&self.objects, selected, encoding, &spool, &AtomicBool::new(false)).unwrap())
+    }
+
+    pub fn answer(&self, query: &Query, encoding: Encoding) -> Answer {
+        let selected = self.selected(query);
+        let plan = self.plan_of(&selected, encoding);
+        let known_before = plan.trailer.get().is_some();
         let pack = emit(&plan, Framing::Bare);
         assert_eq!(pack.len() as u64, plan.bytes);
         Answer {
             ids: selected.objects.iter().map(|number| self.objects.id(*number)).collect(),
             had: selected.had.len(),
+            known_before,
             plan,
             pack,
         }

@@ -124,7 +124,7 @@ mod tests {
     use crate::serve::job::Interest;
     use heliostat_core::{
         graph::Query,
-        pack::{Encoding, Framing},
+        pack::{Encoding, Framing, Outline},
     };
     use std::cell::Cell;
     use std::{
@@ -138,17 +138,7 @@ mod tests {
     }
 
     fn empty() -> Plan {
-        Plan {
-            segments: Vec::new(),
-            inline: Vec::new(),
-            spool: None,
-            packs: Vec::new(),
-            objects: 0,
-            copied: 0,
-            deltas: 0,
-            bytes: 0,
-            trailer: None,
-        }
+        Arc::new(Outline::default()).on(&Database::new(Vec::new())).unwrap()
     }
 
     struct Caller {

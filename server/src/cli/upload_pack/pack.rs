@@ -12,7 +12,7 @@ use heliostat_core::{
     graph::{Graph, Query},
     limits::{SIDE_BAND_64K_PAYLOAD_MAX, SIDE_BAND_PAYLOAD_MAX},
     objects::{Database, ReadError},
-    pack::{Chunk, EmitError, Emitter, Encoding, Framing, Plan, PlanError, Spool, plan},
+    pack::{Chunk, EmitError, Emitter, Encoding, Framing, Outline, Plan, PlanError, Spool, plan},
     protocol::PackOrder,
     repository::blob_named,
     wire::sideband::{self, Band},
@@ -60,7 +60,7 @@ pub(super) fn send(
         deadline.postpone();
     }
     if order.progress {
-        let Plan { objects, deltas, copied, .. } = &*plan;
+        let Outline { objects, deltas, copied, .. } = &**plan.outline();
         let total =
             format!("Total {objects} (delta {deltas}), reused {copied} (delta {deltas}), pack-reused {copied}\n");
         say(order, output, &total)?;
