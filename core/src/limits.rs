@@ -178,6 +178,14 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(30);
 /// Newly encoded entries of one answer that stay in memory; more goes to the spool file. A few hundred clients at once may
 /// each hold as much.
 pub const SPOOL_MEMORY_BYTES_MAX: usize = 1 << 20;
+/// Orders that are remembered because they came once, 16 bytes each. More: the oldest half is forgotten, and a plan that was
+/// forgotten is kept one order later.
+pub const ORDERS_SEEN_MAX: usize = 65_536;
+/// Kept plans, all of which are looked at when another one comes. More: that of the least worth goes.
+pub const KEPT_PLANS_MAX: usize = 16_384;
+/// Open files of kept plans, out of [`DESCRIPTORS_RESERVED`]. More: those that are worth the least go.
+pub const KEPT_PLANS_FILES_MAX: usize = 128;
+const _: () = assert!((KEPT_PLANS_FILES_MAX as u64) < DESCRIPTORS_RESERVED / 2);
 /// Deflate level of newly encoded entries. On the objects that a depth-1 clone of a middling repository needs (10.5 MB
 /// inflated), level 1 takes 22 ms and gives 3.5 MB, level 2 takes 50 ms for 2.8 MB: the saving would pay only on lines
 /// slower than about 200 Mbit/s, and all clients share the processor.

@@ -35,6 +35,11 @@ fn document(node: &Node) -> String {
     text.counter("heliostat_rights_requests_total", "Requests over HTTP that ask who may read.")
         .is(node.rights.requests());
     node.workers.counts().write(&mut text);
+    let kept = node.workers.plans().kept();
+    text.gauge("heliostat_kept_plans", "Plans that are kept for orders to come.").is(kept.plans as u64);
+    text.gauge("heliostat_kept_plan_bytes", "What they take in memory and in files.").is(kept.bytes);
+    text.gauge("heliostat_kept_plan_bytes_limit", "`bytes` in [cache].").is(node.config.cache.bytes);
+    text.counter("heliostat_kept_plans_evicted_total", "Kept plans that went for others.").is(kept.evicted as u64);
     if let Some(mirrors) = node.mirrors() {
         mirrors.syncs.counts().write(&mut text);
         if let Some(limit) = node.config.store.bytes {

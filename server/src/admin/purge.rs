@@ -9,7 +9,7 @@ use crate::http::{
 };
 use heliostat_core::{RepositoryPath, store::StoreError};
 use serde_json::json;
-use std::io;
+use std::{collections::HashSet, io, sync::Arc};
 
 /// Answers the request when it is done.
 pub async fn answer(exchange: &mut Exchange<'_>, path: RepositoryPath, what: Purge) -> io::Result<()> {
@@ -26,10 +26,15 @@ pub async fn answer(exchange: &mut Exchange<'_>, path: RepositoryPath, what: Pur
     let (purging, name) = (node.clone(), path.clone());
     let done = place.ask_apart(move || {
         let mirrors = purging.mirrors()?;
-        Some(match what {
+        let outcome = match what {
             Purge::All => mirrors.syncs.purge(&name),
             Purge::Unreachable => mirrors.syncs.purge_unreachable(&name),
-        })
+        };
+        // Also where it failed: what has gone from the disk is not to be sent from a kept plan.
+        let snapshots = mirrors.store.all().into_iter().filter_map(|repository| repository.snapshot());
+        let current: HashSet<_> = snapshots.map(|snapshot| Arc::as_ptr(&snapshot.objects)).collect();
+        purging.workers.plans().purge(|objects| current.contains(&objects.as_ptr()));
+        Some(outcome)
     });
     let response = match done.await {
         Some(Some(outcome)) => said(&path, outcome),

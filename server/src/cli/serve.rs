@@ -13,6 +13,7 @@ use crate::{
     http::admission::Admission,
     logging::{self, Format, Logging},
     serve::{
+        flights::SharedPlans,
         node::{Mirrors, Node, Staff},
         workers::{Tools, Workers},
     },
@@ -211,7 +212,7 @@ impl Server {
             post: post.clone(),
             policy: policy.clone(),
             spool: config.node.data.clone(),
-            plans: Arc::default(),
+            plans: Arc::new(SharedPlans::new(config.cache.bytes)),
             counts: Arc::default(),
         };
         let workers = Workers::start(shards.max(2), &tools).map_err(|error| format!("starting threads: {error}"))?;

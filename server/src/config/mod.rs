@@ -49,6 +49,8 @@ pub struct Config {
     pub sync: Sync,
     /// `[store]`.
     pub store: Store,
+    /// `[cache]`.
+    pub cache: Cache,
     /// `[limits]`.
     pub limits: Limits,
     /// `[webhook]`.
@@ -175,6 +177,13 @@ pub struct Store {
     pub grace: Duration,
     /// What nobody asks for goes while there are more bytes of packs than this; no limit if `None`.
     pub bytes: Option<u64>,
+}
+
+/// `[cache]`.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    /// What kept plans may take in memory and in files, default 256 MiB; 0: none is kept.
+    pub bytes: u64,
 }
 
 /// `[limits]`: those of `core/src/limits.rs` that depend on the machine and on who connects.

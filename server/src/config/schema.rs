@@ -41,7 +41,7 @@ const SECTIONS: &[Section] = &[
     Section { name: "vet", built: &[], not_built: &["interval", "scrub_bytes_per_second"] },
     Section { name: "auth", built: &["ttl", "negative_ttl", "stale_if_error"], not_built: &[] },
     Section { name: "store", built: &["generations_kept", "grace", "bytes"], not_built: &[] },
-    Section { name: "cache", built: &[], not_built: &["bytes", "directory"] },
+    Section { name: "cache", built: &["bytes"], not_built: &["directory"] },
     Section {
         name: "limits",
         built: &[

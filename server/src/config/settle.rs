@@ -1,7 +1,7 @@
 //! From what was written to what holds: defaults, overrides, and the checks that look at several settings at once.
 
 use super::{
-    Admin, Auth, Beside, Config, Http, Limits, Mirror, Mistake, Node, Origin, Overrides, Pattern, Store, Sync,
+    Admin, Auth, Beside, Cache, Config, Http, Limits, Mirror, Mistake, Node, Origin, Overrides, Pattern, Store, Sync,
     Upstream, Webhook,
     file::{File, Section},
     taker::{Kind, Taker},
@@ -38,6 +38,10 @@ const CORES_MAX: usize = 1_024;
 const TOKEN_BYTES_MIN: usize = 16;
 /// A store with less has room for no repository worth mirroring.
 const STORE_BYTES_MIN: u64 = 1 << 20;
+/// A hundred plans of a megabyte, of commits that CI asks for, and as much again in files.
+const CACHE_BYTES_DEFAULT: u64 = 256 << 20;
+/// With less, what is kept would be gone before it is used.
+const CACHE_BYTES_MIN: u64 = 1 << 20;
 const TTL_DEFAULT: Duration = Duration::from_secs(60);
 /// Longer, and a right that is taken away is no longer taken away in any useful time.
 const TTL_MAX: Duration = Duration::from_secs(86_400);
@@ -64,7 +68,7 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
     let mut section = |name: &str| file.sections.remove(name).unwrap_or_default();
     let (node, http, admin, upstream, sync, store) =
         (section("node"), section("http"), section("admin"), section("upstream"), section("sync"), section("store"));
-    let (limits, auth) = (section("limits"), section("auth"));
+    let (limits, auth, cache) = (section("limits"), section("auth"), section("cache"));
     let webhook = section("webhook");
 
     let data_is_said = flags.data.is_some() || node.contains_key("data");
@@ -97,6 +101,9 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
         grace: store.duration("grace", GENERATION_GRACE, Duration::ZERO..=Duration::from_secs(30 * 86_400)),
     };
 
+    let bytes = Taker { section: cache, mistakes }.size_or_nothing("bytes", CACHE_BYTES_MIN);
+    let cache = Cache { bytes: bytes.unwrap_or(CACHE_BYTES_DEFAULT) };
+
     let limits = settle_limits(Taker { section: limits, mistakes });
 
     let webhook = settle_webhook(Taker { section: webhook, mistakes });
@@ -117,6 +124,7 @@ pub(super) fn settle(mut file: File, flags: &Overrides, mistakes: &mut Vec<Mista
         auth,
         sync,
         store,
+        cache,
         limits,
         webhook,
         doubts,

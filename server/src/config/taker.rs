@@ -112,6 +112,20 @@ impl Taker<'_> {
         None
     }
 
+    /// The same where 0, with no unit, turns something off.
+    pub(super) fn size_or_nothing(&mut self, key: &str, min: u64) -> Option<u64> {
+        let off = |setting: &Setting| match &setting.value {
+            Raw::Number(number) => *number == 0,
+            Raw::Text(text) => text == "0",
+            _ => false,
+        };
+        if self.section.get(key).is_some_and(off) {
+            self.section.remove(key);
+            return Some(0);
+        }
+        self.size(key, min).map(|(_, size)| size)
+    }
+
     pub(super) fn count(&mut self, key: &str, range: std::ops::RangeInclusive<usize>) -> Option<usize> {
         let Setting { origin, value } = self.section.remove(key)?;
         if let Raw::Number(number) = value

@@ -52,6 +52,9 @@ concurrency = 8
 generations_kept = 3
 grace = "1h"
 
+[cache]
+bytes = "64MiB"
+
 [limits]
 connections = 500
 connections_per_address = 100
@@ -89,6 +92,7 @@ fn a_whole_file() {
     assert!(config.rule("other/x.git").is_none());
     assert_eq!(config.sync.interval, Duration::from_secs(60));
     assert_eq!(config.store.generations_kept, 3);
+    assert_eq!(config.cache.bytes, 64 << 20);
     assert!(config.http.proxy_protocol && config.http.trusted_proxies.contains([10, 1, 2, 3].into()));
     assert_eq!((config.limits.connections, config.limits.connections_per_address), (500, Some(100)));
     let Limits { plans_per_repository, plans_waiting_per_repository, plan_wait, .. } = config.limits;
@@ -103,6 +107,14 @@ fn a_whole_file() {
     assert_eq!(config.webhook.secret.as_deref(), Some("fedcba9876543210"));
     let shown = format!("{config:?}");
     assert!(!shown.contains("0123456789abcdef") && !shown.contains("fedcba98"), "secrets must not show in Debug");
+}
+
+#[test]
+fn plans_are_kept_unless_that_is_turned_off() {
+    for (text, bytes) in [("", 256 << 20), ("bytes = 0", 0), ("bytes = \"0\"", 0), ("bytes = \"1GiB\"", 1 << 30)] {
+        let config = Config::load(&format!("[upstream]\nurl = \"/srv\"\n[cache]\n{text}\n"), &Overrides::default());
+        assert_eq!(config.unwrap().cache.bytes, bytes, "{text}");
+    }
 }
 
 #[test]
@@ -371,6 +383,9 @@ fn each_refusal_in_words() {
         ("[upstream]\nurl = \"/srv\"\n[store]\nbytes = \"1GiB\"", "line 4: `bytes` has no use"),
         ("[upstream]\nurl = \"/srv\"\n[store]\nbytes = \"1KiB\"", "line 4: `bytes` is at least 1048576 bytes"),
         ("[upstream]\nurl = \"/srv\"\n[store]\nbytes = \"5\"", "line 4: `5` has no unit"),
+        ("[upstream]\nurl = \"/srv\"\n[cache]\nbytes = \"1KiB\"", "line 4: `bytes` is at least 1048576 bytes"),
+        ("[upstream]\nurl = \"/srv\"\n[cache]\nbytes = 7", "line 4: `bytes` is written as text"),
+        ("[upstream]\nurl = \"/srv\"\n[cache]\ndirectory = \"/x\"", "line 4: `directory` in [cache] is not built"),
         ("[upstream]\nurl = \"/srv\"\n[webhook]\nsecret = \"hunter2\"", "line 4: `secret` is shorter"),
         ("[upstream]\nurl = \"/srv\"\n[mirror]\ninclude = [\"x\"]", "line 3: mirror rules are written as [[mirror]]"),
         ("[upstream]\nurl = \"/srv\"\n[[mirror]]\ninclude = [\"/x\"]", "line 4: `/x`: write the path without"),

@@ -14,6 +14,7 @@ pub struct PlanCounts {
     failed: Counter,
     given_up: Counter,
     shared: Counter,
+    hits: Counter,
     objects: Counter,
     objects_copied: Counter,
     bytes: Counter,
@@ -30,6 +31,11 @@ impl PlanCounts {
     /// An order got the plan of another.
     pub fn shared(&self) {
         self.shared.one();
+    }
+
+    /// An order got a plan that was kept.
+    pub fn hit(&self) {
+        self.hits.one();
     }
 
     /// A plan was made in so long, or not.
@@ -49,12 +55,15 @@ impl PlanCounts {
 
     /// Writes them.
     pub fn write(&self, text: &mut Text) {
-        let help =
-            "Packs that were ordered: whose plan was made, was another's, failed, or was given up by its client.";
+        let help = "Packs that were ordered: whose plan was made, was another's, was kept, failed, or was given up by its client.";
         let mut family = text.counter("heliostat_plans_total", help);
-        for (result, count) in
-            [("made", &self.made), ("shared", &self.shared), ("failed", &self.failed), ("given up", &self.given_up)]
-        {
+        for (result, count) in [
+            ("made", &self.made),
+            ("shared", &self.shared),
+            ("hit", &self.hits),
+            ("failed", &self.failed),
+            ("given up", &self.given_up),
+        ] {
             family.sample(&[("result", result)], count.get());
         }
         text.counter("heliostat_plan_objects_total", "Objects of the plans that were made.").is(self.objects.get());

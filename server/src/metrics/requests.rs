@@ -28,7 +28,7 @@ const OPERATIONS: [&str; 17] = [
 const STATUSES: [u16; 19] =
     [0, 200, 202, 307, 400, 401, 403, 404, 405, 408, 409, 410, 413, 415, 429, 431, 500, 501, 503];
 /// What can be said of the plan that was sent ([`Record::cache`]).
-const CACHE: [&str; 2] = ["miss", "shared"];
+const CACHE: [&str; 3] = ["miss", "shared", "hit"];
 /// What can be said of how old an answer is ([`Record::freshness`]).
 const FRESHNESS: [&str; 3] = ["confirmed", "unasked", "stale"];
 

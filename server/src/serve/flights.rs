@@ -1,63 +1,113 @@
-//! Plans that several clients share: whoever orders what is being planned or sent anyway gets that very plan.
+//! Plans that several clients share: whoever orders what is being planned or sent anyway gets that very plan, and whoever
+//! orders what is ordered time and again gets one that was kept.
 //!
 //! A fleet that clones one large repository at once costs one walk and one plan in memory, not one a client. No worker
 //! waits for another: who orders a plan in the making leaves its address, and the maker delivers. The making ends early
-//! once everyone who waits for it is gone. Nothing is kept for later: a plan that nobody sends any more is gone, and a
-//! changed snapshot has other plans. The lock is taken by workers only, for as long as comparing orders takes.
+//! once everyone who waits for it is gone. From the second order on a plan is kept for later ([`AnswerCache`]); a changed
+//! snapshot has other plans. The lock is taken by workers, and by whoever purges or reads the figures, never on a shard, and
+//! for as long as comparing orders takes.
 
-use super::job::{Cache, Client, Crowd, Step};
-use heliostat_core::{fault::Fault, objects::Database, pack::Plan, protocol::PackOrder};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicBool};
+use super::{
+    answer_cache::{AnswerCache, Key, Keys},
+    job::{Cache, Client, Crowd, Step},
+};
+use heliostat_core::{fault::Fault, objects::Database, pack::Plan, protocol::PackOrder, store::RepositoryId};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
 
-/// The plans in the making and in use.
-#[derive(Default)]
-pub struct SharedPlans(Mutex<Vec<Flight>>);
+/// The plans in the making, in use, and kept.
+pub struct SharedPlans {
+    keys: Keys,
+    shelf: Mutex<Shelf>,
+}
+
+/// What is under the lock.
+struct Shelf {
+    flights: Vec<Flight>,
+    kept: AnswerCache,
+    evicted: usize,
+    /// How often plans were purged.
+    purges: u64,
+}
 
 struct Flight {
-    /// A plan is of these objects. Weak, and never dead and replaced at the same address while this stands.
-    objects: Weak<Database>,
-    order: Arc<PackOrder>,
+    key: Key,
     stage: Stage,
 }
 
 enum Stage {
-    Making { crowd: Arc<Crowd>, addresses: Vec<flume::Sender<Step>> },
-    Made(Weak<Plan>),
+    Making {
+        crowd: Arc<Crowd>,
+        addresses: Vec<flume::Sender<Step>>,
+        /// Whether it has been ordered before, or more than once.
+        again: bool,
+    },
+    Made {
+        plan: Weak<Plan>,
+        cost: Duration,
+    },
+}
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Plans.
+    pub plans: usize,
+    /// What they take in memory and in files, in bytes.
+    pub bytes: u64,
+    /// Plans that went for others since the start.
+    pub evicted: usize,
 }
 
 impl SharedPlans {
+    /// With room for so many bytes of kept plans; 0: none is kept.
+    pub fn new(kept_bytes_max: u64) -> Self {
+        let kept = AnswerCache::new(kept_bytes_max);
+        let shelf = Mutex::new(Shelf { flights: Vec::new(), kept, evicted: 0, purges: 0 });
+        Self { keys: Keys::default(), shelf }
+    }
+
     /// Sees to it that `address` gets [`Step::Planned`]: at once if the plan is there; from another worker if it is being
     /// made; or else `make` makes it now, for all who order it meanwhile. Its argument is raised when all of them are gone.
     /// `announce` is called before that step can come, with whose plan it is, and takes no longer than sending a step does.
     pub fn deliver(
         &self,
-        objects: &Arc<Database>,
+        (repository, objects): (RepositoryId, &Arc<Database>),
         order: Arc<PackOrder>,
         client: &Client,
         address: &flume::Sender<Step>,
         announce: impl FnOnce(Cache),
         make: impl FnOnce(&PackOrder, &AtomicBool) -> Result<Plan, Fault>,
     ) {
-        let mut flights = self.lock();
-        flights.retain(|flight| !matches!(&flight.stage, Stage::Made(plan) if plan.strong_count() == 0));
-        let mut same = flights.iter_mut().filter(|flight| {
-            flight.objects.as_ptr() == Arc::as_ptr(objects)
-                && flight.order.encoding == order.encoding
-                && flight.order.query == order.query
-        });
+        let key = self.keys.key(repository, objects, order);
+        let mut shelf = self.lock();
+        let again = shelf.kept.note(&key);
+        if let Some(plan) = shelf.kept.find(&key, objects) {
+            drop(shelf);
+            announce(Cache::Hit);
+            // Who is gone hears nothing, here and below.
+            let _ = address.send(Step::Planned(Ok(Arc::new(plan))));
+            return;
+        }
+        let Shelf { flights, kept, evicted, purges } = &mut *shelf;
+        flights.retain(|flight| !matches!(&flight.stage, Stage::Made { plan, .. } if plan.strong_count() == 0));
+        let mut same = flights.iter_mut().filter(|flight| flight.key.is(&key));
         let mut announce = Some(announce);
         let mut tell = |cache| announce.take().into_iter().for_each(|announce| announce(cache));
         let is_seen_to = same.any(|flight| match &mut flight.stage {
-            Stage::Made(plan) => plan.upgrade().is_some_and(|plan| {
+            Stage::Made { plan, cost } => plan.upgrade().is_some_and(|plan| {
+                *evicted += kept.keep(&key, &plan, *cost);
                 tell(Cache::Shared);
-                // Who is gone hears nothing, here and below.
                 let _ = address.send(Step::Planned(Ok(plan)));
                 true
             }),
-            Stage::Making { crowd, addresses } => {
+            Stage::Making { crowd, addresses, again } => {
                 client.join(crowd) && {
                     tell(Cache::Shared);
                     addresses.push(address.clone());
+                    *again = true;
                     true
                 }
             }
@@ -67,24 +117,38 @@ impl SharedPlans {
         }
         let crowd = Arc::new(Crowd::default());
         client.begin(&crowd);
-        flights.push(Flight {
-            objects: Arc::downgrade(objects),
-            order: order.clone(),
-            stage: Stage::Making { crowd: crowd.clone(), addresses: vec![address.clone()] },
-        });
-        drop(flights);
+        let stage = Stage::Making { crowd: crowd.clone(), addresses: vec![address.clone()], again };
+        flights.push(Flight { key: key.clone(), stage });
+        let making = Making { plans: self, crowd: &crowd, purges: *purges };
+        drop(shelf);
         tell(Cache::Miss);
 
-        let making = Making { plans: self, crowd: &crowd };
-        let planned = make(&order, crowd.is_gone()).map(Arc::new);
-        for address in making.land(planned.as_ref().ok()) {
+        let began = Instant::now();
+        let planned = make(&key.order, crowd.is_gone()).map(Arc::new);
+        for address in making.land(planned.as_ref().ok(), began.elapsed()) {
             let _ = address.send(Step::Planned(planned.clone()));
         }
     }
 
-    /// A panic under the lock leaves the flights whole: each change is one call.
-    fn lock(&self) -> MutexGuard<'_, Vec<Flight>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Lets go of the kept plans that `stays` says no to, of the objects that they are of. What is being made now is not kept
+    /// either.
+    pub fn purge(&self, stays: impl Fn(&Weak<Database>) -> bool) {
+        let mut shelf = self.lock();
+        shelf.purges += 1;
+        shelf.kept.forget(stays);
+    }
+
+    /// How much is kept.
+    pub fn kept(&self) -> Kept {
+        let shelf = self.lock();
+        let (plans, bytes) = shelf.kept.size();
+        Kept { plans, bytes, evicted: shelf.evicted }
+    }
+
+    /// A panic under the lock leaves the flights whole: each change is one call. What is kept may then be counted wrong, and
+    /// is never wrong itself.
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,29 +156,39 @@ impl SharedPlans {
 struct Making<'a> {
     plans: &'a SharedPlans,
     crowd: &'a Arc<Crowd>,
+    /// As it began.
+    purges: u64,
 }
 
 impl Making<'_> {
     /// Who waits. Later orders find the plan, or nothing if there is none.
-    fn land(&self, plan: Option<&Arc<Plan>>) -> Vec<flume::Sender<Step>> {
-        let mut flights = self.plans.lock();
+    fn land(&self, plan: Option<&Arc<Plan>>, cost: Duration) -> Vec<flume::Sender<Step>> {
+        let mut shelf = self.plans.lock();
+        let Shelf { flights, kept, evicted, purges } = &mut *shelf;
         let own =
             |flight: &Flight| matches!(&flight.stage, Stage::Making { crowd, .. } if Arc::ptr_eq(crowd, self.crowd));
         let Some(at) = flights.iter().position(own) else { return Vec::new() };
         let stage = match plan {
-            Some(plan) => std::mem::replace(&mut flights[at].stage, Stage::Made(Arc::downgrade(plan))),
+            Some(plan) => {
+                let made = Stage::Made { plan: Arc::downgrade(plan), cost };
+                let stage = std::mem::replace(&mut flights[at].stage, made);
+                if matches!(stage, Stage::Making { again: true, .. }) && *purges == self.purges {
+                    *evicted += kept.keep(&flights[at].key, plan, cost);
+                }
+                stage
+            }
             None => flights.swap_remove(at).stage,
         };
         match stage {
             Stage::Making { addresses, .. } => addresses,
-            Stage::Made(_) => Vec::new(),
+            Stage::Made { .. } => Vec::new(),
         }
     }
 }
 
 impl Drop for Making<'_> {
     fn drop(&mut self) {
-        self.land(None);
+        self.land(None, Duration::ZERO);
     }
 }
 
@@ -126,11 +200,14 @@ mod tests {
         graph::Query,
         pack::{Encoding, Framing, Outline},
     };
-    use std::cell::Cell;
     use std::{
+        cell::Cell,
         panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
         sync::atomic::Ordering,
     };
+
+    const REPOSITORY: RepositoryId = RepositoryId(1);
+    const ROOM: u64 = 1 << 20;
 
     fn order(ofs_delta: bool) -> Arc<PackOrder> {
         let encoding = Encoding { ofs_delta, thin_pack: false };
@@ -172,7 +249,11 @@ mod tests {
 
     impl Desk {
         fn new() -> Self {
-            Self { plans: SharedPlans::default(), objects: Arc::new(Database::new(Vec::new())) }
+            Self::keeping(0)
+        }
+
+        fn keeping(bytes_max: u64) -> Self {
+            Self { plans: SharedPlans::new(bytes_max), objects: Arc::new(Database::new(Vec::new())) }
         }
 
         fn order(&self, caller: &Caller, make: impl FnOnce(&AtomicBool) -> Result<Plan, Fault>) {
@@ -181,7 +262,14 @@ mod tests {
                 assert!(caller.steps.is_empty(), "announced before the plan comes");
                 assert_eq!(caller.cache.replace(Some(cache)), None, "announced once");
             };
-            self.plans.deliver(&self.objects, order(true), &caller.client, &caller.address, announce, make);
+            self.plans.deliver(
+                (REPOSITORY, &self.objects),
+                order(true),
+                &caller.client,
+                &caller.address,
+                announce,
+                make,
+            );
         }
 
         /// An order of somebody who leaves while it is made.
@@ -191,7 +279,7 @@ mod tests {
             address: &flume::Sender<Step>,
             make: impl FnOnce(&AtomicBool) -> Result<Plan, Fault>,
         ) {
-            self.plans.deliver(&self.objects, order(true), client, address, |_| (), |_, stop| make(stop));
+            self.plans.deliver((REPOSITORY, &self.objects), order(true), client, address, |_| (), |_, stop| make(stop));
         }
 
         /// An order of what another is making.
@@ -221,10 +309,12 @@ mod tests {
         assert!(Arc::ptr_eq(&late.planned().unwrap().unwrap(), &plans[0]), "it is still being sent");
 
         let other = Caller::new();
-        desk.plans.deliver(&desk.objects, order(false), &other.client, &other.address, |_| (), |_, _| Ok(empty()));
+        let at = (REPOSITORY, &desk.objects);
+        desk.plans.deliver(at, order(false), &other.client, &other.address, |_| (), |_, _| Ok(empty()));
         assert!(!Arc::ptr_eq(&other.planned().unwrap().unwrap(), &plans[0]), "another encoding is another plan");
         let elsewhere = Arc::new(Database::new(Vec::new()));
-        desk.plans.deliver(&elsewhere, order(true), &other.client, &other.address, |_| (), |_, _| Ok(empty()));
+        let at = (REPOSITORY, &elsewhere);
+        desk.plans.deliver(at, order(true), &other.client, &other.address, |_| (), |_, _| Ok(empty()));
         assert!(!Arc::ptr_eq(&other.planned().unwrap().unwrap(), &plans[0]), "other objects are another plan");
 
         drop(plans);
@@ -234,8 +324,8 @@ mod tests {
             made = true;
             Ok(empty())
         });
-        assert!(made && late.cache.get() == Some(Cache::Miss), "nothing is kept for later");
-        assert_eq!(desk.plans.lock().len(), 1);
+        assert!(made && late.cache.get() == Some(Cache::Miss), "nothing is kept where there is no room");
+        assert_eq!(desk.plans.lock().flights.len(), 1);
     }
 
     #[test]
@@ -249,7 +339,7 @@ mod tests {
         for caller in [&first, &second] {
             assert_eq!(caller.planned().unwrap().err().unwrap().public, "no room");
         }
-        assert!(desk.plans.lock().is_empty());
+        assert!(desk.plans.lock().flights.is_empty());
     }
 
     #[test]
@@ -298,6 +388,78 @@ mod tests {
         assert!(panic.is_err());
         drop((address, second.address));
         assert!(steps.recv().is_err() && second.steps.recv().is_err());
-        assert!(desk.plans.lock().is_empty());
+        assert!(desk.plans.lock().flights.is_empty());
+    }
+
+    impl Desk {
+        /// Orders, and tells whose plan came, and which.
+        fn ordered(&self) -> (Cache, Arc<Plan>) {
+            let caller = Caller::new();
+            self.order(&caller, |_| Ok(empty()));
+            (caller.cache.get().unwrap(), caller.planned().unwrap().unwrap())
+        }
+    }
+
+    #[test]
+    fn what_is_ordered_again_is_kept() {
+        let desk = Desk::keeping(ROOM);
+        let words: Vec<_> = (0..4).map(|_| desk.ordered().0).collect();
+        assert_eq!(words, [Cache::Miss, Cache::Miss, Cache::Hit, Cache::Hit]);
+        let (_, first) = desk.ordered();
+        let (_, second) = desk.ordered();
+        assert!(Arc::ptr_eq(first.outline(), second.outline()));
+        assert_eq!(desk.plans.kept().plans, 1);
+
+        let off = Desk::keeping(0);
+        assert!((0..4).all(|_| off.ordered().0 == Cache::Miss));
+    }
+
+    /// Who joins while it is made, or while it is sent, has ordered it again.
+    #[test]
+    fn sharing_counts_as_ordering_again() {
+        let desk = Desk::keeping(ROOM);
+        let (first, second) = (Caller::new(), Caller::new());
+        desk.order(&first, |_| {
+            desk.join(&second);
+            Ok(empty())
+        });
+        drop((first, second));
+        assert_eq!(desk.ordered().0, Cache::Hit);
+
+        let desk = Desk::keeping(ROOM);
+        let (_, sending) = desk.ordered();
+        assert_eq!(desk.ordered().0, Cache::Shared);
+        drop(sending);
+        assert_eq!(desk.ordered().0, Cache::Hit);
+    }
+
+    #[test]
+    fn other_objects_have_other_plans() {
+        let mut desk = Desk::keeping(ROOM);
+        (0..2).for_each(|_| _ = desk.ordered());
+        assert_eq!(desk.ordered().0, Cache::Hit);
+        desk.objects = Arc::new(Database::new(Vec::new()));
+        // The order has come before, whatever lay here then: its plan is kept at once, and the old one is let go.
+        assert_eq!((desk.ordered().0, desk.plans.kept().plans), (Cache::Miss, 1));
+        assert_eq!((desk.ordered().0, desk.plans.kept().plans), (Cache::Hit, 1));
+    }
+
+    #[test]
+    fn what_is_purged_is_gone_and_does_not_come_back() {
+        let desk = Desk::keeping(ROOM);
+        (0..2).for_each(|_| _ = desk.ordered());
+        desk.plans.purge(|objects| objects.as_ptr() == Arc::as_ptr(&desk.objects));
+        assert_eq!(desk.ordered().0, Cache::Hit);
+        desk.plans.purge(|_| false);
+        assert_eq!(desk.plans.kept(), Kept { plans: 0, bytes: 0, evicted: 0 });
+        // Begun before and ended after.
+        let caller = Caller::new();
+        desk.order(&caller, |_| {
+            desk.plans.purge(|_| false);
+            Ok(empty())
+        });
+        drop(caller);
+        assert_eq!(desk.plans.kept().plans, 0);
+        assert_eq!((desk.ordered().0, desk.ordered().0), (Cache::Miss, Cache::Hit));
     }
 }

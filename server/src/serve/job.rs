@@ -61,13 +61,15 @@ pub struct Spoken {
     pub cache: Option<Cache>,
 }
 
-/// `Heliostat-Cache`. No answer is kept for later, so there is no `hit`.
+/// `Heliostat-Cache`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cache {
     /// Made for this request. Others may come to share it.
     Miss,
     /// Another request's plan, which was being made or sent.
     Shared,
+    /// A plan that was kept.
+    Hit,
 }
 
 impl Cache {
@@ -76,6 +78,7 @@ impl Cache {
         match self {
             Self::Miss => "miss",
             Self::Shared => "shared",
+            Self::Hit => "hit",
         }
     }
 }

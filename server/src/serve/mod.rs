@@ -4,9 +4,11 @@
 //! repository's owner shard as a [`job`], is planned by one of the [`workers`], and streams from the accepting shard.
 //! This is the only place where HTTP and the protocol machine meet, and neither knows of the other.
 
+pub mod answer_cache;
 pub mod door;
 pub mod flights;
 pub mod freshness;
+pub mod greedy_dual;
 pub mod job;
 pub mod node;
 pub mod owner;

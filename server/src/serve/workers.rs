@@ -38,6 +38,7 @@ pub struct Workers {
     jobs: flume::Sender<Job>,
     count: usize,
     counts: Arc<PlanCounts>,
+    plans: Arc<SharedPlans>,
 }
 
 /// What a worker needs beside its jobs.
@@ -49,7 +50,7 @@ pub struct Tools {
     pub policy: Arc<Policy>,
     /// Where plans spool what outgrows memory.
     pub spool: PathBuf,
-    /// What is being planned and sent.
+    /// What is being planned and sent, and what is kept of it.
     pub plans: Arc<SharedPlans>,
     /// What is counted of that.
     pub counts: Arc<PlanCounts>,
@@ -71,7 +72,7 @@ impl Workers {
                 }
             })?;
         }
-        Ok(Self { jobs, count, counts: tools.counts.clone() })
+        Ok(Self { jobs, count, counts: tools.counts.clone(), plans: tools.plans.clone() })
     }
 
     /// How many there are.
@@ -87,6 +88,11 @@ impl Workers {
     /// What they have counted.
     pub fn counts(&self) -> &PlanCounts {
         &self.counts
+    }
+
+    /// What they have planned and others may use.
+    pub fn plans(&self) -> &SharedPlans {
+        &self.plans
     }
 
     /// Hands a job to the next free worker.
@@ -109,7 +115,7 @@ impl Drop for Place<'_> {
 }
 
 fn work(job: Job, tools: &Tools) {
-    let Job { grant, snapshot, pending, mut session, client, steps, arrived, .. } = job;
+    let Job { repository, grant, snapshot, pending, mut session, client, steps, arrived } = job;
     tools.counts.waited(arrived.elapsed());
     let references = match (session.asked(), pending.as_deref()) {
         (Some(Asked::References), Some(refs)) => References::Pending(refs),
@@ -132,8 +138,10 @@ fn work(job: Job, tools: &Tools) {
         }
     });
     let speak = |cache: Option<Cache>| {
-        if cache == Some(Cache::Shared) {
-            tools.counts.shared();
+        match cache {
+            Some(Cache::Shared) => tools.counts.shared(),
+            Some(Cache::Hit) => tools.counts.hit(),
+            Some(Cache::Miss) | None => {}
         }
         // Who is gone hears nothing.
         let _ = steps.send(Step::Spoken(Box::new(Spoken { session, bytes, end, cache })));
@@ -146,7 +154,8 @@ fn work(job: Job, tools: &Tools) {
                 tools.counts.ended(&planned, began.elapsed());
                 planned
             };
-            tools.plans.deliver(&snapshot.objects, order, &client, &steps, |cache| speak(Some(cache)), make);
+            let objects = (repository, &snapshot.objects);
+            tools.plans.deliver(objects, order, &client, &steps, |cache| speak(Some(cache)), make);
         }
         None => speak(None),
     }

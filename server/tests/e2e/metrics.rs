@@ -75,10 +75,13 @@ fn figures_are_what_clients_and_the_upstream_saw() {
     assert_eq!(count("heliostat_requests_cut_total", ""), 0);
     assert_eq!(count("heliostat_request_duration_seconds_count", "operation=\"fetch\""), CLONES);
     let planned = |result: &str| count("heliostat_plans_total", &format!("result=\"{result}\""));
-    assert_eq!(planned("made") + planned("shared"), CLONES);
+    assert_eq!(planned("made") + planned("shared") + planned("hit"), CLONES);
     assert_eq!((planned("failed"), planned("given up")), (0, 0));
     let cached = |cache: &str| count("heliostat_cache_total", &format!("cache=\"{cache}\""));
-    assert_eq!(cached("shared"), planned("shared"));
+    assert_eq!((cached("shared"), cached("hit")), (planned("shared"), planned("hit")));
+    // All order the same, so the second has it kept, whether it comes meanwhile or later.
+    assert_eq!(count("heliostat_kept_plans", ""), 1);
+    assert!(count("heliostat_kept_plan_bytes", "") > 0 && count("heliostat_kept_plans_evicted_total", "") == 0);
     assert_eq!(cached("miss"), planned("made") + 2 * CLONES, "answers from references are made each time");
     assert_eq!(count("heliostat_plan_wait_seconds_count", ""), CLONES);
     // Each clone holds every object that a branch, a tag or HEAD reaches.
