@@ -497,7 +497,8 @@ fn what_outgrows_memory_is_spooled() {
     }
     let tree = stock::git_with(&repository, &["mktree"], entries.as_bytes());
     let tree = String::from_utf8(tree).unwrap();
-    let served = Served::new(folder, repository);
+    let mut served = Served::new(folder, repository);
+    served.entries = None;
     let wanted = id(tree.trim());
     let answer = served.check(&Query { wants: vec![wanted], ..Query::default() }, FULL);
     assert!(answer.plan.spool_bytes > 0 && answer.plan.inline.len() <= SPOOL_MEMORY_BYTES_MAX + 1_000);

@@ -220,13 +220,7 @@ impl Database {
     /// Reads the object and checks that its content has its id.
     pub fn verify(&self, number: Number, reader: &mut Reader) -> Result<(), ReadError> {
         let id = self.id(number);
-        let object = self.read(number, reader)?;
-        let found = gix_object::compute_hash(gix_hash::Kind::Sha1, object.kind, object.data)
-            .map_err(|e| ReadError::Corrupt { id, detail: e.to_string() })?;
-        if found != id {
-            return Err(ReadError::Corrupt { id, detail: format!("its content has the id {found}") });
-        }
-        Ok(())
+        self.read(number, reader)?.check(&id)
     }
 
     /// Every copy of an object.
@@ -245,6 +239,16 @@ impl Database {
     pub(super) fn base_of(&self, pack: u32, id: &oid) -> Option<Place> {
         let own = self.packs[pack as usize].find(id).map(|position| Place::Packed { pack, position });
         own.or_else(|| self.places(id.to_owned()).next())
+    }
+}
+
+impl Object<'_> {
+    /// Checks that its content has this id.
+    pub(crate) fn check(&self, id: &oid) -> Result<(), ReadError> {
+        let corrupt = |detail| ReadError::Corrupt { id: id.to_owned(), detail };
+        let found = gix_object::compute_hash(gix_hash::Kind::Sha1, self.kind, self.data);
+        let found = found.map_err(|error| corrupt(error.to_string()))?;
+        if *found == *id { Ok(()) } else { Err(corrupt(format!("its content has the id {found}"))) }
     }
 }
 

@@ -3,10 +3,13 @@
 //! Frames are always full (but the last), whatever the segments: short runs are gathered in one reused buffer, long ones are
 //! handed out as they lie in the map. Nothing is allocated per piece.
 
-use super::{Plan, Segment, sealed::TRAILER_BYTES};
+use super::{Outline, Plan, Segment, entry_file::Window, sealed::TRAILER_BYTES};
 use crate::limits;
 use sha1::{Digest, Sha1};
-use std::{fmt, os::unix::fs::FileExt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+};
 
 /// How the pack is wrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +34,12 @@ pub enum Chunk<'a> {
 /// Why an answer ends early. The stream must then be closed without a valid trailer (band 3 says so where there is one).
 #[derive(Debug)]
 pub enum EmitError {
-    /// The spool could not be read.
+    /// Newly encoded entries could not be read.
     Spool(std::io::Error),
     /// A segment lies outside its file.
     OutOfRange,
+    /// A kept entry is not what it was when this was planned. Another plan does without it.
+    Damaged,
 }
 
 /// Runs at least this long are handed out where they lie; shorter ones are copied together.
@@ -56,6 +61,11 @@ pub struct Emitter {
     /// Of what is out; `None` once another emitter of the plan knows the trailer.
     hash: Option<Sha1>,
     buffer: Vec<u8>,
+    window: Window,
+    /// Of the present segment, if that lies in a file.
+    crc: crc32fast::Hasher,
+    /// How many of the plan's checks are done.
+    checked: usize,
     failed: bool,
 }
 
@@ -90,6 +100,9 @@ impl Emitter {
             frame_left: 0,
             hash: Some(Sha1::new()),
             buffer: Vec::new(),
+            window: Window::default(),
+            crc: crc32fast::Hasher::new(),
+            checked: 0,
             failed: false,
         }
     }
@@ -160,11 +173,12 @@ impl Emitter {
 
     /// What stands next, cut to the open frame.
     fn next(&mut self) -> Result<Next, EmitError> {
-        while let Some(segment) = self.plan.segments.get(self.segment) {
+        while let Some(segment) = self.plan.segments.get(self.segment).copied() {
             let rest = segment.len() - self.segment_done;
             if rest > 0 {
                 return Ok(Next::Run(segment.behind(self.segment_done), rest.min(self.frame_left)));
             }
+            self.check_segment(segment)?;
             self.segment += 1;
             self.segment_done = 0;
         }
@@ -173,6 +187,18 @@ impl Emitter {
             return Err(EmitError::OutOfRange);
         }
         Ok(Next::Trailer)
+    }
+
+    /// A segment of a file is out: it was to be what it is said to be, or the answer ends here, without its trailer.
+    fn check_segment(&mut self, segment: Segment) -> Result<(), EmitError> {
+        if !matches!(segment, Segment::File { .. }) {
+            return Ok(());
+        }
+        let found = std::mem::take(&mut self.crc).finalize();
+        let check = self.plan.checks.get(self.checked).filter(|(at, _)| *at as usize == self.segment);
+        let Some((_, expected)) = check else { return Ok(()) };
+        self.checked += 1;
+        if found == *expected { Ok(()) } else { Err(self.plan.damaged(EmitError::Damaged)) }
     }
 
     /// Copies what stands next into the buffer.
@@ -190,8 +216,10 @@ impl Emitter {
                     }
                     Segment::File { file, start, .. } => {
                         let file = self.plan.files.get(file as usize).ok_or(EmitError::OutOfRange)?;
-                        self.buffer.resize(before + run as usize, 0);
-                        file.read_exact_at(&mut self.buffer[before..], start).map_err(EmitError::Spool)?;
+                        let read = self.window.read(file, start, run as usize, u64::MAX);
+                        let bytes = read.map_err(|error| self.plan.damaged(EmitError::Spool(error)))?;
+                        self.buffer.extend_from_slice(bytes);
+                        self.crc.update(bytes);
                     }
                 }
                 self.advance(run);
@@ -230,11 +258,20 @@ fn mapped(plan: &Plan, pack: u32, start: u64, len: u64) -> Result<&[u8], EmitErr
     range.and_then(|(start, end)| bytes.get(start..end)).ok_or(EmitError::OutOfRange)
 }
 
+impl Outline {
+    /// Nobody else shall be sent what has just failed.
+    fn damaged(&self, error: EmitError) -> EmitError {
+        self.is_damaged.store(true, Ordering::Relaxed);
+        error
+    }
+}
+
 impl fmt::Display for EmitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spool(error) => write!(f, "could not read newly encoded objects: {error}"),
             Self::OutOfRange => f.write_str("the plan does not fit its files"),
+            Self::Damaged => f.write_str("what was kept of newly encoded objects is damaged"),
         }
     }
 }

@@ -45,7 +45,7 @@ impl EntryFile {
     }
 
     /// Whether it has no name any more that it should have.
-    pub(super) fn is_dropped(&self) -> bool {
+    pub(crate) fn is_dropped(&self) -> bool {
         self.is_dropped.load(Ordering::Relaxed)
     }
 }
@@ -98,7 +98,9 @@ mod tests {
         let (one, other) = (file(&bytes), file(&bytes[1_000..]));
         let mut window = Window::default();
         let end = bytes.len() as u64;
-        for (start, len) in [(0, 10), (10, 100), (142, 70_000), (70_142, 1), (5, 3), (299_000, 1_000), (299_999, 1), (0, 0)] {
+        for (start, len) in
+            [(0, 10), (10, 100), (142, 70_000), (70_142, 1), (5, 3), (299_000, 1_000), (299_999, 1), (0, 0)]
+        {
             assert_eq!(window.read(&one, start, len, end).unwrap(), &bytes[start as usize..][..len], "{start} {len}");
             assert_eq!(window.read(&other, 0, 5, end - 1_000).unwrap(), &bytes[1_000..1_005]);
             assert_eq!(window.read(&one, start, len, end).unwrap(), &bytes[start as usize..][..len], "{start} {len}");

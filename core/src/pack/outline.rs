@@ -2,13 +2,16 @@
 
 use super::{
     SealedPack,
+    entry_file::EntryFile,
     sealed::{HEADER_BYTES, TRAILER_BYTES},
 };
 use crate::objects::Database;
 use std::{
-    fs::File,
     ops::Deref,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// A run of bytes of the answer.
@@ -56,16 +59,22 @@ pub struct Outline {
     pub segments: Vec<Segment>,
     /// Bytes that `Segment::Inline` names.
     pub inline: Vec<u8>,
-    /// The files that `Segment::File` names.
-    pub files: Vec<Arc<File>>,
-    /// Their bytes.
+    /// The files that `Segment::File` names. Other plans may share them, but for the plan's own spool.
+    pub files: Vec<Arc<EntryFile>>,
+    /// Bytes of its own spool; 0: it has none.
     pub spool_bytes: u64,
     /// The serials of the plan's packs.
     pub(super) packs: Vec<u64>,
+    /// The CRC-32 of segments that are kept entries, by their place among `segments`, ascending: checked when they are sent.
+    pub(super) checks: Vec<(u32, u32)>,
+    /// Such a segment was not what it had been.
+    pub(super) is_damaged: AtomicBool,
     /// How many objects travel.
     pub objects: u32,
-    /// How many of them are copied as they are (the others were encoded anew): for logs.
+    /// How many of them are copied as they are: for logs.
     pub copied: u32,
+    /// How many had been encoded anew before, and were kept. The others were encoded for this plan.
+    pub kept: u32,
     /// Deltas among the copied. Not counted (0) when a whole pack is sent: that would mean to look at each entry.
     pub deltas: u32,
     /// Bytes of the whole pack, trailer included.
@@ -103,10 +112,20 @@ impl Outline {
         same.then(|| Plan { packs: objects.packs().to_vec(), outline: self.clone() })
     }
 
+    /// Whether a file of it has been found damaged: another plan has to be made.
+    pub fn is_damaged(&self) -> bool {
+        self.is_damaged.load(Ordering::Relaxed)
+    }
+
+    /// Whether it holds a file whose name has gone, and that takes room on the disk only for it.
+    pub fn is_outdated(&self) -> bool {
+        self.files.iter().any(|file| file.is_dropped())
+    }
+
     /// Bytes of memory and of its own file that it takes.
     pub fn kept_bytes(&self) -> u64 {
-        let segments = size_of_val(self.segments.as_slice()) + size_of_val(self.packs.as_slice());
-        (size_of::<Self>() + segments + self.inline.len()) as u64 + self.spool_bytes
+        let segments = size_of_val(self.segments.as_slice()) + size_of_val(self.checks.as_slice());
+        (size_of::<Self>() + segments + 8 * self.packs.len() + self.inline.len()) as u64 + self.spool_bytes
     }
 
     /// Nothing but a header and all entries of a pack: then the pack's own checksum is that of the answer.

@@ -13,7 +13,7 @@ use super::{
     encoder::Encoder,
     entry::{write_ofs_delta, write_ref_delta},
     sealed::TRAILER_BYTES,
-    spool::{Spool, SpoolWriter},
+    spool::{Spool, SpoolWriter, Spooled},
 };
 use crate::{
     graph::Selected,
@@ -106,10 +106,12 @@ struct Planner<'a> {
     /// Whether deltas may stand on what does not travel.
     thin: bool,
     segments: Vec<Segment>,
+    checks: Vec<(u32, u32)>,
     writer: SpoolWriter<'a>,
     /// Bytes planned so far.
     bytes: u64,
     copied: u32,
+    kept: u32,
     deltas: u32,
     reader: Reader,
     encoder: Encoder,
@@ -167,9 +169,11 @@ impl<'a> Planner<'a> {
             had: set(if encoding.thin_pack { &selected.had } else { &[] }),
             thin: encoding.thin_pack && !selected.had.is_empty(),
             segments: Vec::new(),
+            checks: Vec::new(),
             writer: SpoolWriter::new(spool),
             bytes: 0,
             copied: 0,
+            kept: 0,
             deltas: 0,
             reader: Reader::new(),
             encoder: Encoder::new(),
@@ -311,14 +315,32 @@ impl<'a> Planner<'a> {
         Form::Ref(sealed.id_at(position))
     }
 
-    /// Encodes an object anew, whole.
+    /// Encodes an object anew, whole, unless it was before.
     fn encode(&mut self, number: Number) -> Result<(), PlanError> {
         self.check_stop()?;
-        let object = self.objects.read(number, &mut self.reader).map_err(PlanError::Read)?;
+        let id = self.objects.id(number);
+        if let Some(segment) = self.writer.find(&id) {
+            self.kept += 1;
+            self.push_encoded(segment);
+            return Ok(());
+        }
+        let object = self.objects.read(number, &mut self.reader)?;
+        if self.writer.keeps() {
+            // What is kept outlives what it was made from: a fault in that is not to be kept with it.
+            object.check(&id)?;
+        }
         let entry = self.encoder.encode(object.kind, object.data)?;
-        let segment = self.writer.keep(entry)?;
-        self.push(segment);
+        let segment = self.writer.keep(&id, entry)?;
+        self.push_encoded(segment);
         Ok(())
+    }
+
+    /// Appends what was encoded anew. Kept entries have heads between them, so each is a segment of its own.
+    fn push_encoded(&mut self, segment: Segment) {
+        self.push(segment);
+        if let Some(crc32) = self.writer.take_check() {
+            self.checks.push((self.segments.len() as u32 - 1, crc32));
+        }
     }
 
     fn check_stop(&self) -> Result<(), PlanError> {
@@ -326,17 +348,18 @@ impl<'a> Planner<'a> {
     }
 
     fn finish(self, objects: u32) -> Result<Plan, PlanError> {
-        let (inline, spool) = self.writer.finish()?;
+        let Spooled { inline, files, own_bytes } = self.writer.finish()?;
         let mut segments = self.segments;
         segments.shrink_to_fit();
-        let (files, spool_bytes) = spool.unzip();
         let mut outline = Outline {
             segments,
+            checks: self.checks,
             inline,
-            files: files.into_iter().collect(),
-            spool_bytes: spool_bytes.unwrap_or(0),
+            files,
+            spool_bytes: own_bytes,
             objects,
             copied: self.copied,
+            kept: self.kept,
             deltas: self.deltas,
             bytes: self.bytes + TRAILER_BYTES,
             ..Outline::default()

@@ -1,7 +1,14 @@
-//! Where newly encoded entries wait to be sent: first in memory with the entry headers, then in an unlinked file.
+//! Where newly encoded entries are kept, or wait to be sent: in the repository's own file, or else in memory with the entry
+//! headers, and then in an unlinked file.
 
-use super::{PlanError, Segment};
-use crate::limits;
+use super::{
+    PlanError, Segment,
+    entry_file::{EntryFile, Window},
+};
+use crate::{
+    limits, oid,
+    store::{EntryCache, KeptEntry},
+};
 use std::{
     fs::File,
     io::{self, Write},
@@ -9,22 +16,38 @@ use std::{
     sync::Arc,
 };
 
-/// Where newly encoded entries go when they outgrow memory: an unlinked temporary file in this directory.
-#[derive(Clone, Debug)]
+/// Where newly encoded entries go.
+#[derive(Clone)]
 pub struct Spool {
-    /// A directory on a file system with room.
+    /// What outgrows memory: an unlinked temporary file in this directory, on a file system with room.
     pub directory: PathBuf,
+    /// Where entries are kept for other plans, if they are.
+    pub entries: Option<Arc<EntryCache>>,
 }
 
 /// The bytes of a plan that lie in no pack.
 pub(super) struct SpoolWriter<'a> {
-    directory: &'a Path,
+    spool: &'a Spool,
     pub(super) inline: Vec<u8>,
     encoded_inline: usize,
-    file: Option<File>,
-    file_bytes: u64,
-    /// Written to the file in pieces that are worth a system call.
+    /// The plan's own file, by its place in `files`.
+    own: Option<u32>,
+    own_bytes: u64,
+    files: Vec<Arc<EntryFile>>,
+    /// Written to the plan's own file in pieces that are worth a system call.
     buffer: Vec<u8>,
+    window: Window,
+    /// The CRC-32 of the kept entry that was given last, until it is taken.
+    check: Option<u32>,
+    /// The disk is full, or fails: nothing more is kept by this plan.
+    gave_up: bool,
+}
+
+/// What a plan gets of it.
+pub(super) struct Spooled {
+    pub(super) inline: Vec<u8>,
+    pub(super) files: Vec<Arc<EntryFile>>,
+    pub(super) own_bytes: u64,
 }
 
 const BUFFER_BYTES: usize = 256 << 10;
@@ -32,33 +55,62 @@ const BUFFER_BYTES: usize = 256 << 10;
 impl<'a> SpoolWriter<'a> {
     pub(super) fn new(spool: &'a Spool) -> Self {
         Self {
-            directory: &spool.directory,
+            spool,
             inline: Vec::new(),
             encoded_inline: 0,
-            file: None,
-            file_bytes: 0,
+            own: None,
+            own_bytes: 0,
+            files: Vec::new(),
             buffer: Vec::new(),
+            window: Window::default(),
+            check: None,
+            gave_up: false,
         }
     }
 
-    /// Keeps an encoded entry.
-    pub(super) fn keep(&mut self, entry: &[u8]) -> Result<Segment, PlanError> {
-        if self.file.is_none() && self.encoded_inline + entry.len() <= limits::SPOOL_MEMORY_BYTES_MAX {
+    /// Whether entries are kept for other plans.
+    pub(super) fn keeps(&self) -> bool {
+        self.spool.entries.is_some() && !self.gave_up
+    }
+
+    /// The entry of an object, if one is kept and whole.
+    pub(super) fn find(&mut self, id: &oid) -> Option<Segment> {
+        let kept = self.spool.entries.as_ref()?.find(id, &mut self.window)?;
+        Some(self.kept(kept))
+    }
+
+    /// Keeps an encoded entry, for other plans too if that can be.
+    pub(super) fn keep(&mut self, id: &oid, entry: &[u8]) -> Result<Segment, PlanError> {
+        if let Some(entries) = self.spool.entries.as_ref().filter(|_| !self.gave_up) {
+            match entries.keep(id, entry) {
+                Ok(Some(kept)) => return Ok(self.kept(kept)),
+                Ok(None) => {}
+                // It costs others their time, not this client its answer.
+                Err(_) => self.gave_up = true,
+            }
+        }
+        if self.own.is_none() && self.encoded_inline + entry.len() <= limits::SPOOL_MEMORY_BYTES_MAX {
             let start = self.inline.len();
             self.encoded_inline += entry.len();
             self.inline.extend_from_slice(entry);
             return inline_segment(start, entry.len());
         }
-        if self.file.is_none() {
-            self.file = Some(unlinked(self.directory).map_err(PlanError::Spool)?);
-        }
-        let start = self.file_bytes;
-        self.file_bytes += entry.len() as u64;
+        let own = match self.own {
+            Some(own) => own,
+            None => {
+                let file = unlinked(&self.spool.directory).map_err(PlanError::Spool)?;
+                let own = self.place(Arc::new(EntryFile::new(file)));
+                self.own = Some(own);
+                own
+            }
+        };
+        let start = self.own_bytes;
+        self.own_bytes += entry.len() as u64;
         self.buffer.extend_from_slice(entry);
         if self.buffer.len() >= BUFFER_BYTES {
             self.flush().map_err(PlanError::Spool)?;
         }
-        Ok(Segment::File { file: 0, start, len: entry.len() as u64 })
+        Ok(Segment::File { file: own, start, len: entry.len() as u64 })
     }
 
     /// Keeps an entry header, which `write` appends.
@@ -68,18 +120,38 @@ impl<'a> SpoolWriter<'a> {
         inline_segment(start, self.inline.len() - start)
     }
 
+    /// The CRC-32 of the segment that was given last, if that is a kept entry.
+    pub(super) fn take_check(&mut self) -> Option<u32> {
+        self.check.take()
+    }
+
+    fn kept(&mut self, KeptEntry { file, start, len, crc32 }: KeptEntry) -> Segment {
+        self.check = Some(crc32);
+        Segment::File { file: self.place(file), start, len }
+    }
+
+    /// Where `file` stands among the plan's: there are a handful.
+    fn place(&mut self, file: Arc<EntryFile>) -> u32 {
+        let known = self.files.iter().position(|known| Arc::ptr_eq(known, &file));
+        let place = known.unwrap_or_else(|| {
+            self.files.push(file);
+            self.files.len() - 1
+        });
+        place as u32
+    }
+
     fn flush(&mut self) -> io::Result<()> {
-        if let Some(file) = &mut self.file {
-            file.write_all(&self.buffer)?;
+        if let Some(own) = self.own {
+            self.files[own as usize].file().write_all(&self.buffer)?;
         }
         self.buffer.clear();
         Ok(())
     }
 
-    /// The bytes in memory, and the file with its size.
-    pub(super) fn finish(mut self) -> Result<(Vec<u8>, Option<(Arc<File>, u64)>), PlanError> {
+    /// All that was kept.
+    pub(super) fn finish(mut self) -> Result<Spooled, PlanError> {
         self.flush().map_err(PlanError::Spool)?;
-        Ok((self.inline, self.file.map(|file| (Arc::new(file), self.file_bytes))))
+        Ok(Spooled { inline: self.inline, files: self.files, own_bytes: self.own_bytes })
     }
 }
 

@@ -184,6 +184,8 @@ impl Store {
         let mut catalogue = Catalogue::clone(&self.catalogue.load());
         catalogue.remove(path);
         self.catalogue.store(Arc::new(catalogue));
+        // Who plans yet shall not create what is being removed. The whole directory goes in any case.
+        let _ = repository.entries.load().close();
         take_away(&*self.disk, &self.repositories, &repository)?;
         Ok(true)
     }

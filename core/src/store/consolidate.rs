@@ -206,7 +206,7 @@ impl Work<'_> {
         }
         let selected = Selected { objects: numbers, had: Vec::new() };
         let encoding = Encoding { ofs_delta: true, thin_pack: false };
-        let spool = Spool { directory: self.directory.path.clone() };
+        let spool = Spool { directory: self.directory.path.clone(), entries: None };
         let plan = Arc::new(plan(self.objects, &selected, encoding, &spool, self.stop)?);
         let mut stream = PlanStream { emitter: Emitter::new(plan, Framing::Bare), chunk: Vec::new(), at: 0 };
         let disk = &*self.directory.disk;

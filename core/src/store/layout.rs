@@ -7,6 +7,7 @@
 //! DATA/repositories/ID/objects/pack/      sealed packs, shared by all generations
 //! DATA/repositories/ID/generations/NAME/  one bare repository a publication
 //! DATA/repositories/ID/current            link to one of them: the publication
+//! DATA/repositories/ID/entries/N          entries that were encoded anew, for answers to come
 //! DATA/repositories/ID/quarantine/N/      packs on their way in
 //! ```
 
@@ -46,6 +47,7 @@ pub(super) struct Paths {
     pub generations: PathBuf,
     pub current: PathBuf,
     pub quarantine: PathBuf,
+    pub entries: PathBuf,
 }
 
 impl Paths {
@@ -58,6 +60,7 @@ impl Paths {
             generations: root.join("generations"),
             current: root.join("current"),
             quarantine: root.join("quarantine"),
+            entries: root.join("entries"),
         }
     }
 }

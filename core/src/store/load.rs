@@ -4,7 +4,7 @@
 //! something is damaged, everything stays for whoever has to look at it.
 
 use super::{
-    Snapshot,
+    EntryCache, Snapshot,
     directory::{self, Loaded},
     disk::{Disk, EntryKind},
     fsck,
@@ -27,7 +27,7 @@ use std::{
 
 /// What lies in a repository's directory.
 pub(super) struct Found {
-    /// `recent` is still empty.
+    /// `recent` and `entries` are still empty.
     pub current: Option<Snapshot>,
     pub writer: Writer,
     pub damage: Option<String>,
@@ -77,6 +77,7 @@ pub(super) fn load(disk: &dyn Disk, paths: &Paths) -> io::Result<Found> {
                         refs: Arc::new(loaded.refs.with_head_peeled(head_peeled)),
                         recent: Vec::new(),
                         objects: Arc::new(objects),
+                        entries: Arc::new(EntryCache::none()),
                     });
                 }
                 Err(reason) => {

@@ -128,9 +128,9 @@ impl MirroredRepository {
             let recent = writer.recent_tables(&current.refs);
             let is_same = |(a, b): (&Arc<RefTable>, &Arc<RefTable>)| Arc::ptr_eq(a, b);
             if recent.len() != current.recent.len() || !recent.iter().zip(&current.recent).all(is_same) {
-                let Snapshot { generation, ref refs, ref objects, .. } = *current;
-                let (refs, objects) = (refs.clone(), objects.clone());
-                self.current.store(Some(Arc::new(Snapshot { generation, refs, recent, objects })));
+                let Snapshot { generation, ref refs, ref objects, ref entries, .. } = *current;
+                let (refs, objects, entries) = (refs.clone(), objects.clone(), entries.clone());
+                self.current.store(Some(Arc::new(Snapshot { generation, refs, recent, objects, entries })));
             }
         }
         // Readers see the shorter list before anything goes. A consolidation keeps what the tables in `retired` name, so a
@@ -145,6 +145,7 @@ impl MirroredRepository {
         if gone && let Err(error) = self.disk.sync_dir(&self.paths.generations) {
             writer.failed = Some(format!("earlier generations may or may not be gone from disk: {error}"));
         }
+        self.entries.load().rest();
         writer.remove_unread_packs(&*self.disk, self.retention.grace, now);
     }
 
@@ -250,7 +251,9 @@ impl MirroredRepository {
             Some(before) => Database::following(packs, &before.objects),
             None => Database::new(packs),
         });
-        let snapshot = Arc::new(Snapshot { generation, refs, recent, objects });
+        let entries = self.entries.load_full();
+        let snapshot = Arc::new(Snapshot { generation, refs, recent, objects, entries });
+        snapshot.entries.fit(snapshot.pack_bytes());
         self.current.store(Some(snapshot.clone()));
         Ok(snapshot)
     }

@@ -9,14 +9,17 @@
 //! grace period, or when somebody purges again.
 
 use super::{
-    MirroredRepository, Snapshot, StoreError,
+    EntryCache, MirroredRepository, Snapshot, StoreError,
     consolidate::Merged,
     disk::gone_is_fine,
     writer::{Writer, remove_pack},
 };
-use std::sync::{
-    Arc, MutexGuard,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Merges that are tried while publications come between.
@@ -43,6 +46,7 @@ impl MirroredRepository {
                 continue;
             }
             self.give_up_earlier(&mut writer)?;
+            self.give_up_entries()?;
             // Under the lock: who has begun before and publishes later finds another number.
             writer.purges += 1;
             self.purges.store(writer.purges, Ordering::SeqCst);
@@ -64,10 +68,26 @@ impl MirroredRepository {
         Err(StoreError::Purged)
     }
 
-    /// Bytes of the packs and their indexes that lie on the disk, those on their way out too.
+    /// Bytes of the packs and their indexes that lie on the disk, those on their way out too, and of kept entries.
     pub fn disk_bytes(&self) -> u64 {
         let leaving = self.lock_writer().leaving_bytes();
-        self.snapshot().map_or(0, |snapshot| snapshot.pack_bytes()) + leaving
+        self.snapshot().map_or(0, |snapshot| snapshot.pack_bytes()) + leaving + self.entries.load().bytes()
+    }
+
+    /// What is kept beside the packs may hold what they hold no more. Who plans on a snapshot of before finds nothing, and
+    /// brings nothing back.
+    fn give_up_entries(&self) -> io::Result<()> {
+        self.entries.load().close()?;
+        self.disk.sync_dir(&self.paths.root)?;
+        let fresh = Arc::new(EntryCache::open(self.disk.clone(), self.paths.entries.clone()));
+        self.entries.store(fresh.clone());
+        if let Some(current) = self.snapshot() {
+            let Snapshot { generation, ref refs, ref recent, ref objects, .. } = *current;
+            let (refs, recent, objects) = (refs.clone(), recent.clone(), objects.clone());
+            fresh.fit(current.pack_bytes());
+            self.current.store(Some(Arc::new(Snapshot { generation, refs, recent, objects, entries: fresh })));
+        }
+        Ok(())
     }
 
     fn lock_usable(&self) -> Result<MutexGuard<'_, Writer>, StoreError> {
@@ -79,9 +99,9 @@ impl MirroredRepository {
     /// Earlier generations and layouts go, and what was fetched by its id, for readers first.
     fn give_up_earlier(&self, writer: &mut Writer) -> Result<(), StoreError> {
         if let Some(current) = self.snapshot().filter(|current| !current.recent.is_empty()) {
-            let Snapshot { generation, ref refs, ref objects, .. } = *current;
-            let (refs, objects) = (refs.clone(), objects.clone());
-            self.current.store(Some(Arc::new(Snapshot { generation, refs, recent: Vec::new(), objects })));
+            let Snapshot { generation, ref refs, ref objects, ref entries, .. } = *current;
+            let (refs, objects, entries) = (refs.clone(), objects.clone(), entries.clone());
+            self.current.store(Some(Arc::new(Snapshot { generation, refs, recent: Vec::new(), objects, entries })));
         }
         writer.kept.clear();
         while let Some(retired) = writer.retired.pop() {

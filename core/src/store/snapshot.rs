@@ -4,15 +4,15 @@
 //! [`MirroredRepository::consolidate`], [`MirroredRepository::expire`]) takes the writer's lock, which no reader meets.
 
 use super::{
-    Generation, IngestLimits, Quarantine, RepositoryId, Standing, StoreError, disk::Disk, layout::Paths, load::Found,
-    writer::Writer,
+    EntryCache, Generation, IngestLimits, Quarantine, RepositoryId, Standing, StoreError, disk::Disk, layout::Paths,
+    load::Found, writer::Writer,
 };
 use crate::{
     limits::{GENERATION_GRACE, GENERATIONS_KEPT},
     objects::Database,
     refs::{RefTable, Shown},
 };
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub recent: Vec<Arc<RefTable>>,
     /// The objects. Closed: whatever an object in here names is in here too.
     pub objects: Arc<Database>,
+    /// Their entries that had to be encoded anew.
+    pub entries: Arc<EntryCache>,
 }
 
 impl Snapshot {
@@ -43,6 +45,7 @@ impl Snapshot {
             refs: Arc::new(RefTable::empty()),
             recent: Vec::new(),
             objects: Arc::new(Database::new(Vec::new())),
+            entries: Arc::new(EntryCache::none()),
         }
     }
 }
@@ -70,6 +73,8 @@ pub struct MirroredRepository {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) retention: Retention,
     pub(super) current: ArcSwapOption<Snapshot>,
+    /// Those of all snapshots since the last purge.
+    pub(super) entries: ArcSwap<EntryCache>,
     pub(super) damage: ArcSwapOption<String>,
     writer: Mutex<Writer>,
     quarantines: AtomicU64,
@@ -89,9 +94,11 @@ impl MirroredRepository {
         retention: Retention,
         found: Found,
     ) -> Self {
+        let entries = Arc::new(EntryCache::open(disk.clone(), paths.entries.clone()));
         let mut repository = Self {
             id,
             path,
+            entries: ArcSwap::new(entries.clone()),
             paths,
             disk,
             retention,
@@ -104,9 +111,10 @@ impl MirroredRepository {
             asked: AtomicU64::new(0),
         };
         if let Some(current) = found.current {
+            entries.fit(current.pack_bytes());
             let recent =
                 repository.writer.get_mut().unwrap_or_else(PoisonError::into_inner).recent_tables(&current.refs);
-            repository.current.store(Some(Arc::new(Snapshot { recent, ..current })));
+            repository.current.store(Some(Arc::new(Snapshot { recent, entries, ..current })));
         }
         repository
     }
@@ -155,8 +163,8 @@ impl MirroredRepository {
         }
         let refs = shown.only(&current.refs).map_or_else(|| current.refs.clone(), Arc::new);
         let recent = writer.recent_tables(&refs);
-        let (generation, objects) = (current.generation, current.objects.clone());
-        self.current.store(Some(Arc::new(Snapshot { generation, refs, recent, objects })));
+        let (generation, objects, entries) = (current.generation, current.objects.clone(), current.entries.clone());
+        self.current.store(Some(Arc::new(Snapshot { generation, refs, recent, objects, entries })));
     }
 
     /// Whether it has ever been published: also if what was published is damaged now.

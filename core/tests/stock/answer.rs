@@ -6,6 +6,7 @@ use heliostat_core::{
     graph::{Graph, Query, Selected, commit_table},
     objects::Database,
     pack::{Chunk, CommitTable, Emitter, Encoding, Framing, Plan, Spool, plan},
+    store::{EntryCache, LocalDisk},
 };
 use std::{
     cell::RefCell,
@@ -19,6 +20,8 @@ pub struct Served {
     pub repository: PathBuf,
     pub objects: Database,
     pub grafts: BTreeSet<ObjectId>,
+    /// Where entries are kept that were encoded anew: for all answers, as in a mirrored repository.
+    pub entries: Option<Arc<EntryCache>>,
     pub folder: tempfile::TempDir,
     clients: RefCell<Clients>,
 }
@@ -42,7 +45,12 @@ impl Served {
         let objects = super::database(&repository);
         let grafts = std::fs::read_to_string(repository.join("shallow")).unwrap_or_default();
         let grafts = grafts.lines().map(id).collect();
-        Self { repository, objects, grafts, folder, clients: RefCell::default() }
+        Self::of(folder, repository, objects, grafts)
+    }
+
+    fn of(folder: tempfile::TempDir, repository: PathBuf, objects: Database, grafts: BTreeSet<ObjectId>) -> Self {
+        let entries = EntryCache::open(Arc::new(LocalDisk), folder.path().join("entries"));
+        Self { repository, objects, grafts, entries: Some(Arc::new(entries)), folder, clients: RefCell::default() }
     }
 
     /// The same, answered from tables of commits: everything is packed, some of it twice, and each pack has its table.
@@ -57,7 +65,7 @@ impl Served {
             pack.set_commits(Some(read.expect("what was written")));
         }
         assert!(objects.has_commit_tables());
-        Self { repository, objects, grafts: BTreeSet::new(), folder, clients: RefCell::default() }
+        Self::of(folder, repository, objects, BTreeSet::new())
     }
 
     pub fn git(&self, args: &[&str]) -> String {
@@ -75,7 +83,7 @@ impl Served {
     }
 
     fn plan_of(&self, selected: &Selected, encoding: Encoding) -> Arc<Plan> {
-        let spool = Spool { directory: self.folder.path().to_owned() };
+        let spool = Spool { directory: self.folder.path().to_owned(), entries: self.entries.clone() };
         Arc::new(plan(&self.objects, selected, encoding, &spool, &AtomicBool::new(false)).unwrap())
     }
 

@@ -6,6 +6,7 @@ mod asked;
 mod churn;
 mod consolidation;
 mod crash;
+mod entries;
 mod hostile;
 mod publish;
 mod purge;

@@ -17,6 +17,7 @@ pub struct PlanCounts {
     hits: Counter,
     objects: Counter,
     objects_copied: Counter,
+    objects_kept: Counter,
     bytes: Counter,
     waits: Durations,
     durations: Durations,
@@ -46,6 +47,7 @@ impl PlanCounts {
                 self.made.one();
                 self.objects.add(u64::from(plan.objects));
                 self.objects_copied.add(u64::from(plan.copied));
+                self.objects_kept.add(u64::from(plan.kept));
                 self.bytes.add(plan.bytes);
             }
             Err(fault) if fault.side == Side::Client => self.given_up.one(),
@@ -69,6 +71,8 @@ impl PlanCounts {
         text.counter("heliostat_plan_objects_total", "Objects of the plans that were made.").is(self.objects.get());
         text.counter("heliostat_plan_objects_copied_total", "Those of them that travel as they lie on the disk.")
             .is(self.objects_copied.get());
+        let help = "Those of them that had been encoded anew before, and were kept.";
+        text.counter("heliostat_plan_objects_kept_total", help).is(self.objects_kept.get());
         text.counter("heliostat_plan_bytes_total", "Bytes of the packs that were planned, each once.")
             .is(self.bytes.get());
         let one = |durations| Durations::sum([durations].into_iter());

@@ -124,14 +124,21 @@ impl AnswerCache {
     pub fn find(&mut self, key: &Key, objects: &Database) -> Option<Plan> {
         let names = self.by_hash.get(&key.hash)?.iter().copied();
         let name = names.into_iter().find(|name| self.entries.get(name).is_some_and(|entry| entry.key.is(key)))?;
-        let plan = self.entries.get(&name)?.outline.on(objects)?;
-        self.policy.used(name);
-        Some(plan)
+        let outline = &self.entries.get(&name)?.outline;
+        let plan = outline.on(objects).filter(|_| !outline.is_damaged());
+        match plan {
+            Some(_) => self.policy.used(name),
+            None => {
+                self.policy.remove(name);
+                self.drop_entry(name);
+            }
+        }
+        plan
     }
 
     /// Keeps a plan that took `cost` to make, unless it is kept already or too large. Gives how many others went for it.
     pub fn keep(&mut self, key: &Key, plan: &Plan, cost: Duration) -> usize {
-        self.forget(|objects| objects.strong_count() > 0);
+        self.forget(|objects, outline| objects.strong_count() > 0 && !outline.is_outdated());
         let outline = plan.outline();
         let bytes = ENTRY_BYTES + key.bytes() + outline.kept_bytes();
         let known = self.by_hash.get(&key.hash).into_iter().flatten();
@@ -147,9 +154,9 @@ impl AnswerCache {
         self.make_room(self.last)
     }
 
-    /// Lets go of what `stays` says no to, of the objects that it is of.
-    pub fn forget(&mut self, stays: impl Fn(&Weak<Database>) -> bool) {
-        let goes = |(name, entry): (&u64, &Entry)| (!stays(&entry.key.objects)).then_some(*name);
+    /// Lets go of what `stays` says no to.
+    pub fn forget(&mut self, stays: impl Fn(&Weak<Database>, &Outline) -> bool) {
+        let goes = |(name, entry): (&u64, &Entry)| (!stays(&entry.key.objects, &entry.outline)).then_some(*name);
         let gone: Vec<u64> = self.entries.iter().filter_map(goes).collect();
         for name in gone {
             self.policy.remove(name);

@@ -97,7 +97,7 @@ impl SharedPlans {
         let mut announce = Some(announce);
         let mut tell = |cache| announce.take().into_iter().for_each(|announce| announce(cache));
         let is_seen_to = same.any(|flight| match &mut flight.stage {
-            Stage::Made { plan, cost } => plan.upgrade().is_some_and(|plan| {
+            Stage::Made { plan, cost } => plan.upgrade().filter(|plan| !plan.is_damaged()).is_some_and(|plan| {
                 *evicted += kept.keep(&key, &plan, *cost);
                 tell(Cache::Shared);
                 let _ = address.send(Step::Planned(Ok(plan)));
@@ -135,7 +135,7 @@ impl SharedPlans {
     pub fn purge(&self, stays: impl Fn(&Weak<Database>) -> bool) {
         let mut shelf = self.lock();
         shelf.purges += 1;
-        shelf.kept.forget(stays);
+        shelf.kept.forget(|objects, outline| stays(objects) && !outline.is_outdated());
     }
 
     /// How much is kept.

@@ -124,6 +124,10 @@ async fn emit(answer: &mut Answer<'_, '_>, plan: Arc<Plan>, framing: Framing) ->
             Ok(Some(Chunk::Bytes(bytes) | Chunk::Mapped(bytes))) => answer.push(bytes).await?,
             Ok(None) => return Ok(Ok(())),
             Err(EmitError::Spool(error)) => return Ok(Err(Fault::ours("the server's disk failed", error))),
+            // Whoever asks again gets another plan.
+            Err(error @ EmitError::Damaged) => {
+                return Ok(Err(Fault::ours("what the server had prepared is damaged, try again", error)));
+            }
             Err(error) => {
                 let detail = format!("{error:?}");
                 return Ok(Err(Fault::ours("the repository is damaged on this server", detail)));

@@ -166,7 +166,7 @@ fn plan(snapshot: &Snapshot, order: &PackOrder, spool: &Path, stop: &AtomicBool)
     let grafts = BTreeSet::new();
     let graph = Graph { objects: &snapshot.objects, grafts: &grafts, stop };
     let selected = graph.select(&order.query).map_err(read_fault)?;
-    let spool = Spool { directory: spool.to_owned() };
+    let spool = Spool { directory: spool.to_owned(), entries: Some(snapshot.entries.clone()) };
     pack::plan(&snapshot.objects, &selected, order.encoding, &spool, stop).map_err(|error| match error {
         PlanError::Read(error) => read_fault(error),
         PlanError::Spool(error) => Fault::ours("the server has no room to prepare the pack", error),

@@ -43,6 +43,7 @@ mod hidden;
 mod hostile;
 mod https;
 mod interleaved;
+mod kept;
 mod large_files;
 mod ls_remote;
 mod metrics;

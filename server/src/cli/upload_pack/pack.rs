@@ -125,7 +125,7 @@ fn make(order: &PackOrder, opened: &Opened) -> Result<Plan, String> {
 fn make_from(objects: &Database, query: &Query, encoding: Encoding, opened: &Opened) -> Result<Plan, PlanError> {
     let graph = Graph { objects, grafts: &opened.shallow, stop: &opened.stop };
     let selected = graph.select(query).map_err(PlanError::Read)?;
-    let spool = Spool { directory: std::env::temp_dir() };
+    let spool = Spool { directory: std::env::temp_dir(), entries: None };
     plan(objects, &selected, encoding, &spool, &opened.stop)
 }
 

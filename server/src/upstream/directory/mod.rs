@@ -48,7 +48,7 @@ impl DirectoryUpstream {
     pub fn new(folder: &Path, spool: &Path) -> Result<Self, String> {
         let folder = path::absolute(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let environment = Environment::isolated(folder.clone(), rustix::process::geteuid().as_raw());
-        let spool = Spool { directory: spool.to_owned() };
+        let spool = Spool { directory: spool.to_owned(), entries: None };
         Ok(Self { folder, spool, environment, listing: ArcSwap::default(), found_whole: FoundWhole::default() })
     }
 
@@ -84,7 +84,13 @@ impl DirectoryUpstream {
     pub fn open_repository(directory: &Path, spool: &Path, context: &Context) -> Result<Box<dyn Asked>, UpstreamError> {
         let environment = Environment::isolated(directory.to_owned(), rustix::process::geteuid().as_raw());
         let repository = Repository::open(directory, &environment, false).map_err(of_open)?;
-        ask(repository, "the repository", &Spool { directory: spool.to_owned() }, &FoundWhole::default(), context)
+        ask(
+            repository,
+            "the repository",
+            &Spool { directory: spool.to_owned(), entries: None },
+            &FoundWhole::default(),
+            context,
+        )
     }
 
     fn directory_of(&self, path: &RepositoryPath) -> Result<PathBuf, UpstreamError> {
