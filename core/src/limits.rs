@@ -55,6 +55,11 @@ pub const REF_NAME_BYTES_MAX: usize = 4_096;
 pub const REPOSITORY_PATH_BYTES_MAX: usize = 1_024;
 /// Symbolic references followed before the chain counts as a loop (Git's SYMREF_MAXDEPTH).
 pub const SYMREF_DEPTH_MAX: usize = 5;
+/// Commits of a line between two checkpoints of a table, at least: a walk over so many, and what is merged into them, takes a
+/// tenth of a millisecond.
+pub const COMMITS_PER_CHECKPOINT_MIN: u32 = 1_024;
+/// Checkpoints of one line of history, about. Each is a bit an object: four megabytes for a million objects.
+pub const CHECKPOINTS: u32 = 32;
 /// Objects of a pack whose table of commits is made before it is published: a tenth of a second. Larger: afterwards, and
 /// until then walks read commits and trees.
 pub const COMMIT_TABLE_AT_ONCE_MAX: u32 = 20_000;

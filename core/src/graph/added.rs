@@ -52,7 +52,7 @@ pub fn commit_table(objects: &Database, pack: u32, stop: &AtomicBool) -> Result<
     made.resize_with(positions.len(), || None);
     for (row, position) in positions.iter().enumerate().rev() {
         maker.history.check_stop()?;
-        let Some(own) = maker.row(*position, &rows)? else { return Ok(None) };
+        let Some(own) = maker.row(*position, &rows, &made)? else { return Ok(None) };
         made[row] = Some(own);
     }
     for (position, made) in positions.iter().zip(made) {
@@ -68,6 +68,7 @@ pub fn commit_table(objects: &Database, pack: u32, stop: &AtomicBool) -> Result<
 struct Made {
     date: u64,
     tree: Link,
+    root: Option<Number>,
     parents: Vec<Link>,
     added: Vec<Added>,
 }
@@ -90,7 +91,12 @@ type Place = (Number, Vec<Number>);
 
 impl Maker<'_> {
     /// `None`: too much has been met.
-    fn row(&mut self, position: u32, rows: &HashMap<u32, u32>) -> Result<Option<Made>, ReadError> {
+    fn row(
+        &mut self,
+        position: u32,
+        rows: &HashMap<u32, u32>,
+        made: &[Option<Made>],
+    ) -> Result<Option<Made>, ReadError> {
         let objects = self.history.graph.objects;
         let fields = self.history.fields(objects.own_number(self.pack, position))?;
         let sealed = &objects.packs()[self.pack as usize];
@@ -101,9 +107,13 @@ impl Maker<'_> {
                 Some(row) => Link::inside(*row),
                 None => self.outside(parent),
             });
-            let number = objects.require(parent)?;
-            let tree = self.history.fields(number)?.tree;
-            roots.extend(self.tree_number(&tree)?);
+            roots.extend(match row.and_then(|row| made.get(*row as usize)?.as_ref()) {
+                Some(made) => made.root,
+                None => {
+                    let tree = self.history.fields(objects.require(parent)?)?.tree;
+                    self.tree_number(&tree)?
+                }
+            });
         }
         let root = self.tree_number(&fields.tree)?;
         let tree = match root {
@@ -111,7 +121,7 @@ impl Maker<'_> {
             None => Link::NOTHING,
         };
         let Some(added) = self.added(root, roots)? else { return Ok(None) };
-        Ok(Some(Made { date: fields.date, tree, parents, added }))
+        Ok(Some(Made { date: fields.date, tree, root, parents, added }))
     }
 
     /// Nothing: the empty tree, which is not stored.
@@ -164,24 +174,34 @@ impl Maker<'_> {
         for other in before {
             others.push(self.trees.read(&mut self.history, *other)?);
         }
-        let mut others: Vec<_> = others.iter().map(|other| TreeEntries::of(other).peekable()).collect();
-        for entry in TreeEntries::of(&own) {
+        let mut others: Vec<_> =
+            others.iter().map(|other| Ahead { next: None, behind: TreeEntries::of(other) }).collect();
+        let mut entries = TreeEntries::of(&own);
+        loop {
+            let before = entries.rest();
+            let Some(entry) = entries.next() else { break };
             let entry = entry.map_err(|what| self.corrupt(*tree, what))?;
             let Some(left) = self.left.checked_sub(1) else { return Ok(false) };
             self.left = left;
+            // Most entries are as they were, and stand where they stood.
+            let raw = &before[..before.len() - entries.rest().len()];
+            if others.iter_mut().any(|other| other.next.is_none() && other.behind.pass(raw)) {
+                continue;
+            }
             let (mut is_there, mut predecessors) = (false, Vec::new());
             for other in &mut others {
-                while let Some(Ok(behind)) = other.peek()
-                    && order(behind, &entry) == Ordering::Less
+                while let Some(next) = other.peek()
+                    && order(&next, &entry) == Ordering::Less
                 {
-                    other.next();
+                    other.next = None;
                 }
-                if let Some(Ok(same)) = other.peek()
+                if let Some(same) = other.next
                     && same.name == entry.name
                     && same.kind == entry.kind
                 {
                     is_there |= same.id == entry.id;
                     predecessors.push(same.to_id());
+                    other.next = None;
                 }
             }
             if is_there || entry.kind == EntryKind::Commit {
@@ -226,6 +246,22 @@ impl Maker<'_> {
 
     fn corrupt(&self, tree: Number, what: &str) -> ReadError {
         ReadError::Corrupt { id: self.history.graph.objects.id(tree), detail: what.into() }
+    }
+}
+
+/// The entries of a predecessor, up to one that is malformed.
+struct Ahead<'a> {
+    /// Looked at and not passed yet.
+    next: Option<TreeEntry<'a>>,
+    behind: TreeEntries<'a>,
+}
+
+impl<'a> Ahead<'a> {
+    fn peek(&mut self) -> Option<TreeEntry<'a>> {
+        if self.next.is_none() {
+            self.next = self.behind.next()?.ok();
+        }
+        self.next
     }
 }
 

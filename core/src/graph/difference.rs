@@ -49,7 +49,7 @@ impl<'a> Selection<'a> {
         let mut edges = Vec::new();
         {
             let Self { history, omission, had: had_objects, sent, .. } = self;
-            commits.walk(rows(commits, &wanted.commits), &mut met, |row, number| {
+            commits.walk(rows(commits, &wanted.commits), &mut met, |row, number, _| {
                 history.check_stop()?;
                 difference.commits.push(number);
                 let is_cut = history.is_cut(number);
@@ -93,8 +93,18 @@ impl<'a> Selection<'a> {
         let (tree_bases, blob_bases) = self.kept_kinds(trust.unwrap_or(Trust::Claimed));
         {
             let Self { history, had, bases, .. } = self;
-            commits.walk(starts, met, |row, number| {
+            // A checkpoint knows of no boundary, and not which of its objects are trees.
+            let is_plain = trust.is_some() && history.cuts_nothing() && tree_bases == blob_bases;
+            commits.walk(starts, met, |row, number, met| {
                 history.check_stop()?;
+                if let Some((start, bits)) = commits.checkpoint(row).filter(|_| is_plain) {
+                    met.insert_all(start, bits);
+                    had.insert_all(start, bits);
+                    if tree_bases {
+                        bases.insert_all(start, bits);
+                    }
+                    return Ok(Follow::Nothing);
+                }
                 let is_cut = history.is_cut(number);
                 if trust.is_some() && is_cut {
                     cut.extend(commits.tree(row));

@@ -27,6 +27,7 @@ pub(super) struct History<'a> {
     parents: Vec<Number>,
     /// Commits whose parents are not followed.
     cut: NumberSet,
+    cuts: bool,
     /// What the annotated tags that have been met lead to.
     peeled: HashMap<Number, (Number, Kind)>,
     pub(super) memo: Memo,
@@ -84,7 +85,8 @@ impl<'a> History<'a> {
     pub(super) fn new<'s>(graph: &'a Graph<'a>, shallow: impl IntoIterator<Item = &'s ObjectId>) -> Self {
         let end = graph.objects.numbers_end();
         let mut cut = NumberSet::new(end);
-        let mut cut_at = |id| graph.objects.number(id).map(|number| cut.insert(number));
+        let mut cuts = false;
+        let mut cut_at = |id| graph.objects.number(id).map(|number| cuts |= cut.insert(number));
         graph.grafts.iter().for_each(|id: &ObjectId| _ = cut_at(id));
         shallow.into_iter().for_each(|id| _ = cut_at(id));
         Self {
@@ -95,6 +97,7 @@ impl<'a> History<'a> {
             commits: Vec::new(),
             parents: Vec::new(),
             cut,
+            cuts,
             peeled: HashMap::new(),
             memo: Memo(vec![([0; 20], MISSING); MEMO_SLOTS]),
         }
@@ -102,6 +105,11 @@ impl<'a> History<'a> {
 
     pub(super) fn check_stop(&self) -> Result<(), ReadError> {
         if self.graph.stop.load(Ordering::Relaxed) { Err(ReadError::Interrupted) } else { Ok(()) }
+    }
+
+    /// Whether the parents of all commits are followed.
+    pub(super) fn cuts_nothing(&self) -> bool {
+        !self.cuts
     }
 
     pub(super) fn is_cut(&self, commit: Number) -> bool {

@@ -118,12 +118,12 @@ impl Commits {
     }
 
     /// Visits the commits that `starts` reach, each once, and those only that were not in `met`, where they are put. The
-    /// parents of a commit for which `visit` says so are not followed.
+    /// parents of a commit for which `visit` says so are not followed; it may put more into `met`.
     pub(crate) fn walk<E>(
         &self,
         starts: impl IntoIterator<Item = Row>,
         met: &mut NumberSet,
-        mut visit: impl FnMut(Row, Number) -> Result<Follow, E>,
+        mut visit: impl FnMut(Row, Number, &mut NumberSet) -> Result<Follow, E>,
     ) -> Result<(), E> {
         let mut stack: Vec<Row> = Vec::new();
         for start in starts {
@@ -131,12 +131,20 @@ impl Commits {
                 stack.push(start);
             }
             while let Some(row) = stack.pop() {
-                if visit(row, self.number(row))? == Follow::Parents {
+                if visit(row, self.number(row), met)? == Follow::Parents {
                     stack.extend(self.parents(row).filter(|parent| met.insert(self.number(*parent))));
                 }
             }
         }
         Ok(())
+    }
+
+    /// What a row's commit reaches, itself too, where that is kept: bits for the numbers from the first on.
+    pub(crate) fn checkpoint(&self, row: Row) -> Option<(u32, &[u64])> {
+        let pack = self.pack(row);
+        // The numbers of what an earlier pack holds too are others.
+        let bits = pack.table.checkpoint(row.row).filter(|_| pack.doubles.is_empty())?;
+        Some((pack.start, bits))
     }
 
     /// An empty set that holds any of the numbers here.

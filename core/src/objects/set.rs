@@ -23,6 +23,22 @@ impl NumberSet {
         new
     }
 
+    /// Adds the numbers from `start` on whose bits are set.
+    pub(crate) fn insert_all(&mut self, start: u32, bits: &[u64]) {
+        let (first, shift) = (start as usize / 64, start % 64);
+        for (at, word) in bits.iter().enumerate() {
+            let mut put = |at: usize, bits: u64| {
+                if let Some(own) = self.words.get_mut(at) {
+                    *own |= bits;
+                }
+            };
+            put(first + at, word << shift);
+            if shift > 0 {
+                put(first + at + 1, word >> (64 - shift));
+            }
+        }
+    }
+
     pub(crate) fn contains(&self, number: Number) -> bool {
         let (word, bit) = place(number);
         self.words.get(word).is_some_and(|word| word & bit != 0)
@@ -58,6 +74,9 @@ mod tests {
             assert_eq!(set.insert(Number(number)), is_new, "{number}");
         }
         assert_eq!(set.to_vec(), [0, 63, 64, 129].map(Number));
+        let mut shifted = NumberSet::new(200);
+        shifted.insert_all(3, &[1 | 1 << 63, 2]);
+        assert_eq!(shifted.to_vec(), [3, 66, 68].map(Number));
         assert!(set.contains(Number(64)) && !set.contains(Number(65)) && !set.contains(Number(1000)));
     }
 }

@@ -37,6 +37,16 @@ impl<'a> TreeEntries<'a> {
         Self(content)
     }
 
+    /// What has not been read yet.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Passes over this, if it comes next.
+    pub(crate) fn pass(&mut self, raw: &[u8]) -> bool {
+        self.0.strip_prefix(raw).map(|rest| self.0 = rest).is_some()
+    }
+
     fn take(&mut self) -> Result<TreeEntry<'a>, &'static str> {
         let (mode, rest) = self.0.split_at(self.0.find_byte(b' ').ok_or("tree entry without a mode")?);
         if mode.is_empty() || !mode.iter().all(|digit| (b'0'..=b'7').contains(digit)) {

@@ -5,20 +5,27 @@
 //! whatever stands in the tree of a commit has been added by it or by one of its ancestors, and a walk over commits finds
 //! all objects without reading a tree. 21 bytes a commit, and 5 for each object that it adds.
 //!
+//! Where history is long, some rows are checkpoints: one bit an object says what they reach, so that a walk need not go on
+//! behind them.
+//!
 //! ```text
-//! "HCT1" | checksum of the pack | counts: objects of the pack, outside, rows, parents, added
-//! | ids outside the pack, ascending | position, date, tree of each row | where its parents end, where what it adds ends
-//! | parents | added: objects | added: marks | SHA-1 of all before
+//! "HCT2" | checksum of the pack | counts: objects of the pack, outside, rows, parents, added, checkpoints
+//! | ids outside the pack | position, date, tree of each row | where its parents end, where what it adds ends
+//! | parents | added: objects | added: marks | rows that are checkpoints | their bits | SHA-1 of all before
 //! ```
 //!
-//! Numbers are little-endian and of 32 bits, dates of 64.
+//! Numbers are little-endian and of 32 bits, dates and words of bits of 64.
 
-use crate::ObjectId;
+use super::checkpoints;
+use crate::{
+    ObjectId,
+    limits::{CHECKPOINTS, COMMITS_PER_CHECKPOINT_MIN},
+};
 use sha1::{Digest, Sha1};
 
-const MAGIC: &[u8; 4] = b"HCT1";
+const MAGIC: &[u8; 4] = b"HCT2";
 const ID_BYTES: usize = 20;
-const HEAD_BYTES: usize = MAGIC.len() + ID_BYTES + 5 * 4;
+const HEAD_BYTES: usize = MAGIC.len() + ID_BYTES + 6 * 4;
 /// Objects of a pack that has a table: one bit of a link says that it leads outside.
 const OBJECTS_MAX: u32 = 1 << 31;
 
@@ -61,6 +68,9 @@ pub struct CommitTable {
     parents: Vec<Link>,
     added: Vec<Link>,
     marks: Vec<u8>,
+    /// Rows, ascending, and for each a bit for each position.
+    checkpoints: Vec<u32>,
+    checkpoint_words: Vec<u64>,
     /// Rows by ascending position; not in the file.
     by_position: Vec<u32>,
 }
@@ -144,6 +154,13 @@ impl CommitTable {
     pub fn finish(mut self, outside: Vec<ObjectId>) -> Self {
         self.outside = outside;
         self.index();
+        let distance = COMMITS_PER_CHECKPOINT_MIN.max(self.len() / CHECKPOINTS);
+        self.with_checkpoints(distance)
+    }
+
+    /// The same with a checkpoint on each line of so many commits, 1 at least.
+    pub fn with_checkpoints(mut self, distance: u32) -> Self {
+        (self.checkpoints, self.checkpoint_words) = checkpoints::of(&self, distance.max(1));
         self
     }
 
@@ -204,13 +221,27 @@ impl CommitTable {
         self.added[range.clone()].iter().zip(&self.marks[range]).map(|(link, mark)| Added::of(*link, *mark))
     }
 
+    /// What the row's commit reaches, itself too, where that is kept: a bit for each position of the pack. It leads nowhere
+    /// outside.
+    pub fn checkpoint(&self, row: u32) -> Option<&[u64]> {
+        let at = self.checkpoints.binary_search(&row).ok()?;
+        let words = self.words();
+        self.checkpoint_words.get(at * words..(at + 1) * words)
+    }
+
+    /// Words of bits of one checkpoint.
+    pub(super) fn words(&self) -> usize {
+        (self.objects as usize).div_ceil(64)
+    }
+
     /// The file's content, for the pack with this checksum.
     pub fn to_bytes(&self, pack: &ObjectId) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(pack.as_slice());
         let counts = [self.objects, self.outside.len() as u32, self.len(), self.parents.len() as u32];
-        counts.iter().chain([&(self.added.len() as u32)]).for_each(|count| out.extend(count.to_le_bytes()));
+        let lists = [self.added.len() as u32, self.checkpoints.len() as u32];
+        counts.iter().chain(&lists).for_each(|count| out.extend(count.to_le_bytes()));
         self.outside.iter().for_each(|id| out.extend_from_slice(id.as_slice()));
         self.positions.iter().for_each(|position| out.extend(position.to_le_bytes()));
         self.dates.iter().for_each(|date| out.extend(date.to_le_bytes()));
@@ -218,6 +249,8 @@ impl CommitTable {
         self.parent_ends.iter().chain(&self.added_ends).for_each(|end| out.extend(end.to_le_bytes()));
         self.parents.iter().chain(&self.added).for_each(|link| out.extend(link.0.to_le_bytes()));
         out.extend_from_slice(&self.marks);
+        self.checkpoints.iter().for_each(|row| out.extend(row.to_le_bytes()));
+        self.checkpoint_words.iter().for_each(|word| out.extend(word.to_le_bytes()));
         let checksum: [u8; ID_BYTES] = Sha1::digest(&out).into();
         out.extend(checksum);
         out
@@ -234,18 +267,20 @@ impl CommitTable {
         if input.take(MAGIC.len())? != MAGIC || input.take(ID_BYTES)? != pack.as_slice() {
             return None;
         }
-        let [own, outside, rows, parents, added] = [(); 5].map(|()| input.number());
+        let [own, outside, rows, parents, added, checkpoints] = [(); 6].map(|()| input.number());
         let table = Self {
             objects: own.filter(|own| *own == objects && *own < OBJECTS_MAX)?,
             outside: input.ids(outside?)?,
             positions: input.numbers(rows?)?,
-            dates: input.dates(rows?)?,
+            dates: input.words(rows? as usize)?,
             trees: input.links(rows?)?,
             parent_ends: input.numbers(rows?)?,
             added_ends: input.numbers(rows?)?,
             parents: input.links(parents?)?,
             added: input.links(added?)?,
             marks: input.take(added? as usize)?.to_vec(),
+            checkpoints: input.numbers(checkpoints?)?,
+            checkpoint_words: input.words((checkpoints? as usize).checked_mul((own? as usize).div_ceil(64))?)?,
             by_position: Vec::new(),
         };
         table.is_sound(input.0.is_empty()).then(|| table.finish_as_it_is())
@@ -270,6 +305,8 @@ impl CommitTable {
             && ends(&self.parent_ends, self.parents.len())
             && ends(&self.added_ends, self.added.len())
             && self.positions.iter().all(|position| *position < self.objects)
+            && self.checkpoints.is_sorted()
+            && self.checkpoints.last().is_none_or(|row| *row < self.len())
             && self.trees.iter().all(|link| *link == Link::NOTHING || leads(link, self.objects))
             && self.parents.iter().all(|link| leads(link, self.len()))
             && self.added.iter().all(|link| leads(link, self.objects))
@@ -305,8 +342,8 @@ impl<'a> Input<'a> {
         Some(self.numbers(count)?.into_iter().map(Link).collect())
     }
 
-    fn dates(&mut self, count: u32) -> Option<Vec<u64>> {
-        let (words, _) = self.take((count as usize).checked_mul(8)?)?.as_chunks::<8>();
+    fn words(&mut self, count: usize) -> Option<Vec<u64>> {
+        let (words, _) = self.take(count.checked_mul(8)?)?.as_chunks::<8>();
         Some(words.iter().map(|word| u64::from_le_bytes(*word)).collect())
     }
 

@@ -1,5 +1,6 @@
 //! What to send, and sending it: sealed packs, plans made of segments, and their emission as frames.
 
+mod checkpoints;
 mod commit_table;
 mod emit;
 mod encoder;

@@ -61,6 +61,8 @@ impl Served {
         let objects = Database::new(super::packs(&repository.join("objects")));
         for (at, pack) in objects.packs().iter().enumerate() {
             let table = commit_table(&objects, at as u32, &AtomicBool::new(false)).unwrap().expect("a table");
+            // So near to each other that walks meet them.
+            let table = table.with_checkpoints(7);
             let read = CommitTable::from_bytes(&table.to_bytes(&pack.checksum()), &pack.checksum(), pack.len());
             pack.set_commits(Some(read.expect("what was written")));
         }
