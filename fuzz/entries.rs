@@ -346,7 +346,7 @@ fn converse(version: Version, data: &[u8]) {
             Event::Pack(order) => {
                 let graph = Graph { objects, grafts: &shallow, stop: &stop };
                 let Ok(selected) = graph.select(&order.query) else { return };
-                let spool = Spool { directory: std::env::temp_dir(), entries: None };
+                let spool = Spool { directory: std::env::temp_dir(), entries: None, room: None };
                 let plan = pack::plan(objects, &selected, order.encoding, &spool, &stop).expect("a plan");
                 let mut emitter = Emitter::new(Arc::new(plan), order.framing);
                 while emitter.next_chunk().expect("sound packs").is_some() {}

@@ -183,6 +183,11 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(30);
 /// Newly encoded entries of one answer that stay in memory; more goes to the spool file. A few hundred clients at once may
 /// each hold as much.
 pub const SPOOL_MEMORY_BYTES_MAX: usize = 1 << 20;
+/// What the temporary files of all plans of a node may take together, unless it is set: a hundred clones whose deltas lack
+/// their bases, of a repository of 80 MB in each. More: refuse.
+pub const SPOOL_BYTES: u64 = 8 << 30;
+/// The least that may be set.
+pub const SPOOL_BYTES_MIN: u64 = 64 << 20;
 /// Orders that are remembered because they came once, 16 bytes each. More: the oldest half is forgotten, and a plan that was
 /// forgotten is kept one order later.
 pub const ORDERS_SEEN_MAX: usize = 65_536;

@@ -8,11 +8,14 @@ use heliostat_core::{
     ObjectId,
     graph::{Boundary, Deepen, Filter, Graph, Query},
     limits::{HAVE_TREES_MAX, SPOOL_MEMORY_BYTES_MAX},
-    pack::{Chunk, Emitter, Encoding, Framing},
+    pack::{Chunk, Emitter, Encoding, Framing, PlanError, Room, Spool, plan},
 };
 use heliostat_testrepo::Spec;
 use proptest::prelude::*;
-use std::{collections::BTreeSet, sync::atomic::AtomicBool};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicBool},
+};
 use stock::{
     answer::{Answer, Served, emit},
     git, id, rev,
@@ -503,6 +506,27 @@ fn what_outgrows_memory_is_spooled() {
     let answer = served.check(&Query { wants: vec![wanted], ..Query::default() }, FULL);
     assert!(answer.plan.spool_bytes > 0 && answer.plan.inline.len() <= SPOOL_MEMORY_BYTES_MAX + 1_000);
     assert_eq!(answer.ids.len(), 7);
+
+    // All plans together take no more than there is room for, and give it back when they are gone.
+    let (stop, grafts) = (AtomicBool::new(false), BTreeSet::new());
+    let graph = Graph { objects: &served.objects, grafts: &grafts, stop: &stop };
+    let selected = graph.select(&Query { wants: vec![wanted], ..Query::default() }).unwrap();
+    let plan_in = |room: &Arc<Room>| {
+        let spool = Spool { directory: served.folder.path().to_owned(), entries: None, room: Some(room.clone()) };
+        plan(&served.objects, &selected, FULL, &spool, &stop)
+    };
+    let room = Room::new(answer.plan.spool_bytes);
+    let first = plan_in(&room).unwrap();
+    assert_eq!(room.taken(), answer.plan.spool_bytes);
+    assert!(matches!(plan_in(&room), Err(PlanError::NoRoom { would_fit: true })));
+    assert_eq!(room.taken(), answer.plan.spool_bytes);
+    drop(first);
+    assert_eq!(room.taken(), 0);
+    drop(plan_in(&room).unwrap());
+    let small = Room::new(answer.plan.spool_bytes - 1);
+    assert!(matches!(plan_in(&small), Err(PlanError::NoRoom { would_fit: false })));
+    assert_eq!(small.taken(), 0);
+
     let few = served.git(&["ls-tree", "--object-only", tree.trim()]);
     let wants: Vec<_> = few.lines().take(2).map(id).collect();
     assert!(served.check(&Query { wants, ..Query::default() }, FULL).plan.files.is_empty());

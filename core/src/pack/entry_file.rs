@@ -1,11 +1,12 @@
 //! Files of newly encoded entries that plans name, and reading them in pieces that are worth a system call.
 
+use super::room::Taken;
 use std::{
     fs::File,
     io,
     os::unix::fs::FileExt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -15,6 +16,8 @@ use std::{
 pub struct EntryFile {
     file: File,
     is_dropped: AtomicBool,
+    /// What it takes of the room for plans.
+    taken: OnceLock<Taken>,
 }
 
 /// What was read last of such files, and what lies behind it where the next range is likely to follow.
@@ -32,11 +35,16 @@ const GAP_BYTES_MAX: u64 = 4 << 10;
 
 impl EntryFile {
     pub(crate) fn new(file: File) -> Self {
-        Self { file, is_dropped: AtomicBool::new(false) }
+        Self { file, is_dropped: AtomicBool::new(false), taken: OnceLock::new() }
     }
 
     pub(crate) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// From now on it takes this, until it is gone.
+    pub(super) fn take(&self, taken: Taken) {
+        let _ = self.taken.set(taken);
     }
 
     /// Its name goes: whoever only keeps it for later should let go of it.

@@ -9,6 +9,7 @@ mod entry_file;
 mod kinds;
 mod outline;
 mod plan;
+mod room;
 mod sealed;
 mod spool;
 
@@ -18,6 +19,7 @@ pub use entry_file::EntryFile;
 pub use kinds::KindsError;
 pub use outline::{Outline, Plan, Segment};
 pub use plan::{Encoding, PlanError, plan};
+pub use room::Room;
 pub use sealed::{EntryTable, OpenError, SealedPack};
 pub use spool::Spool;
 

@@ -41,6 +41,11 @@ pub enum PlanError {
     Read(ReadError),
     /// The spool could not be written.
     Spool(std::io::Error),
+    /// There is no room left in [`Spool::room`].
+    NoRoom {
+        /// There would be, if no other plan took any.
+        would_fit: bool,
+    },
     /// More than the format or a limit allows.
     TooLarge(&'static str),
 }
@@ -378,6 +383,7 @@ impl From<ReadError> for PlanError {
 impl fmt::Display for PlanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoRoom { .. } => f.write_str("no room for newly encoded objects"),
             Self::Read(error) => error.fmt(f),
             Self::Spool(error) => write!(f, "could not write newly encoded objects: {error}"),
             Self::TooLarge(what) => write!(f, "too many {what}"),

@@ -4,6 +4,7 @@
 use super::{
     PlanError, Segment,
     entry_file::{EntryFile, Window},
+    room::{Room, Taken},
 };
 use crate::{
     limits, oid,
@@ -23,6 +24,8 @@ pub struct Spool {
     pub directory: PathBuf,
     /// Where entries are kept for other plans, if they are.
     pub entries: Option<Arc<EntryCache>>,
+    /// What the temporary files of all plans may take together; all that there is, if `None`.
+    pub room: Option<Arc<Room>>,
 }
 
 /// The bytes of a plan that lie in no pack.
@@ -33,6 +36,7 @@ pub(super) struct SpoolWriter<'a> {
     /// The plan's own file, by its place in `files`.
     own: Option<u32>,
     own_bytes: u64,
+    taken: Option<Taken>,
     files: Vec<Arc<EntryFile>>,
     /// Written to the plan's own file in pieces that are worth a system call.
     buffer: Vec<u8>,
@@ -60,6 +64,7 @@ impl<'a> SpoolWriter<'a> {
             encoded_inline: 0,
             own: None,
             own_bytes: 0,
+            taken: spool.room.as_ref().map(Taken::nothing),
             files: Vec::new(),
             buffer: Vec::new(),
             window: Window::default(),
@@ -94,6 +99,9 @@ impl<'a> SpoolWriter<'a> {
             self.encoded_inline += entry.len();
             self.inline.extend_from_slice(entry);
             return inline_segment(start, entry.len());
+        }
+        if let Some(Err(would_fit)) = self.taken.as_mut().map(|taken| taken.grow(entry.len() as u64)) {
+            return Err(PlanError::NoRoom { would_fit });
         }
         let own = match self.own {
             Some(own) => own,
@@ -151,6 +159,9 @@ impl<'a> SpoolWriter<'a> {
     /// All that was kept.
     pub(super) fn finish(mut self) -> Result<Spooled, PlanError> {
         self.flush().map_err(PlanError::Spool)?;
+        if let Some((own, taken)) = self.own.zip(self.taken) {
+            self.files[own as usize].take(taken);
+        }
         Ok(Spooled { inline: self.inline, files: self.files, own_bytes: self.own_bytes })
     }
 }

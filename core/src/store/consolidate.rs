@@ -206,7 +206,7 @@ impl Work<'_> {
         }
         let selected = Selected { objects: numbers, had: Vec::new() };
         let encoding = Encoding { ofs_delta: true, thin_pack: false };
-        let spool = Spool { directory: self.directory.path.clone(), entries: None };
+        let spool = Spool { directory: self.directory.path.clone(), entries: None, room: None };
         let plan = Arc::new(plan(self.objects, &selected, encoding, &spool, self.stop)?);
         let mut stream = PlanStream { emitter: Emitter::new(plan, Framing::Bare), chunk: Vec::new(), at: 0 };
         let disk = &*self.directory.disk;
@@ -289,7 +289,7 @@ impl From<PlanError> for StoreError {
         match error {
             PlanError::Read(error) => error.into(),
             PlanError::Spool(error) => Self::Io(error),
-            too_large @ PlanError::TooLarge(_) => Self::Damaged(format!("{too_large:?}")),
+            other @ (PlanError::TooLarge(_) | PlanError::NoRoom { .. }) => Self::Damaged(other.to_string()),
         }
     }
 }

@@ -85,7 +85,7 @@ impl Served {
     }
 
     fn plan_of(&self, selected: &Selected, encoding: Encoding) -> Arc<Plan> {
-        let spool = Spool { directory: self.folder.path().to_owned(), entries: self.entries.clone() };
+        let spool = Spool { directory: self.folder.path().to_owned(), entries: self.entries.clone(), room: None };
         Arc::new(plan(&self.objects, selected, encoding, &spool, &AtomicBool::new(false)).unwrap())
     }
 

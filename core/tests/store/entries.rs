@@ -77,7 +77,8 @@ impl Scene {
         let query = Query { wants: vec![head], boundary, ..Query::default() };
         let graph = Graph { objects: &snapshot.objects, grafts: &BTreeSet::new(), stop: &GO_ON };
         let selected = graph.select(&query).unwrap();
-        let spool = Spool { directory: self.data.path().to_owned(), entries: Some(snapshot.entries.clone()) };
+        let spool =
+            Spool { directory: self.data.path().to_owned(), entries: Some(snapshot.entries.clone()), room: None };
         let encoding = Encoding { ofs_delta: true, thin_pack: false };
         Arc::new(plan(&snapshot.objects, &selected, encoding, &spool, &GO_ON).unwrap())
     }

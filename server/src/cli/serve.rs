@@ -30,6 +30,7 @@ use crate::{
 };
 use heliostat_core::{
     limits::DRAIN_TIME,
+    pack::Room,
     protocol::Policy,
     store::{DataDirectory, Store, StoreError},
 };
@@ -212,6 +213,7 @@ impl Server {
             post: post.clone(),
             policy: policy.clone(),
             spool: config.node.data.clone(),
+            room: Room::new(config.limits.spool),
             plans: Arc::new(SharedPlans::new(config.cache.bytes)),
             counts: Arc::default(),
         };

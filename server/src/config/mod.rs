@@ -24,7 +24,9 @@ use crate::{
 };
 use heliostat_core::{
     RepositoryPath,
-    limits::{HTTP_CONNECTIONS, PLAN_QUEUE_TIME, PLANS_RUNNING_PER_REPOSITORY, PLANS_WAITING_PER_REPOSITORY},
+    limits::{
+        HTTP_CONNECTIONS, PLAN_QUEUE_TIME, PLANS_RUNNING_PER_REPOSITORY, PLANS_WAITING_PER_REPOSITORY, SPOOL_BYTES,
+    },
     refs::Shown,
     sync::Mode,
 };
@@ -199,6 +201,8 @@ pub struct Limits {
     pub plans_waiting_per_repository: usize,
     /// How long one waits, default 30 s.
     pub plan_wait: Duration,
+    /// Bytes of temporary files that all plans together may take, default 8 GiB.
+    pub spool: u64,
 }
 
 impl Default for Limits {
@@ -209,6 +213,7 @@ impl Default for Limits {
             plans_per_repository: PLANS_RUNNING_PER_REPOSITORY,
             plans_waiting_per_repository: PLANS_WAITING_PER_REPOSITORY,
             plan_wait: PLAN_QUEUE_TIME,
+            spool: SPOOL_BYTES,
         }
     }
 }

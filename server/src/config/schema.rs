@@ -50,6 +50,7 @@ const SECTIONS: &[Section] = &[
             "plans_per_repository",
             "plans_waiting_per_repository",
             "plan_wait",
+            "spool",
         ],
         not_built: &[],
     },

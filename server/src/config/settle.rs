@@ -13,7 +13,10 @@ use crate::{
     upstream::transport::trust,
 };
 use heliostat_core::{
-    limits::{GENERATION_GRACE, GENERATIONS_KEPT, GENERATIONS_KEPT_MAX, HTTP_CONNECTIONS_MAX, PLANS_WAITING_MAX},
+    limits::{
+        GENERATION_GRACE, GENERATIONS_KEPT, GENERATIONS_KEPT_MAX, HTTP_CONNECTIONS_MAX, PLANS_WAITING_MAX,
+        SPOOL_BYTES_MIN,
+    },
     refs::Shown,
     sync::Mode,
 };
@@ -179,6 +182,7 @@ fn settle_limits(mut limits: Taker<'_>) -> Limits {
             .count("plans_waiting_per_repository", 1..=PLANS_WAITING_MAX)
             .unwrap_or(default.plans_waiting_per_repository),
         plan_wait: limits.duration("plan_wait", default.plan_wait, times),
+        spool: limits.size("spool", SPOOL_BYTES_MIN).map_or(default.spool, |(_, bytes)| bytes),
     }
 }
 

@@ -61,6 +61,7 @@ connections_per_address = 100
 plans_per_repository = 2
 plans_waiting_per_repository = 20
 plan_wait = "10s"
+spool = "1GiB"
 
 [webhook]
 secret = "fedcba9876543210"
@@ -95,9 +96,9 @@ fn a_whole_file() {
     assert_eq!(config.cache.bytes, 64 << 20);
     assert!(config.http.proxy_protocol && config.http.trusted_proxies.contains([10, 1, 2, 3].into()));
     assert_eq!((config.limits.connections, config.limits.connections_per_address), (500, Some(100)));
-    let Limits { plans_per_repository, plans_waiting_per_repository, plan_wait, .. } = config.limits;
+    let Limits { plans_per_repository, plans_waiting_per_repository, plan_wait, spool, .. } = config.limits;
     assert_eq!((plans_per_repository, plans_waiting_per_repository), (2, 20));
-    assert_eq!(plan_wait, Duration::from_secs(10));
+    assert_eq!((plan_wait, spool), (Duration::from_secs(10), 1 << 30));
     assert_eq!(config.warnings(), Vec::<String>::new());
     let seconds = [config.auth.ttl, config.auth.negative_ttl, config.auth.stale_if_error].map(|time| time.as_secs());
     assert_eq!((seconds, config.auth.hook.as_deref()), ([30, 1, 3600], Some("https://judge.example.com/authenticate")));

@@ -18,7 +18,7 @@ use heliostat_core::{
     fault::Fault,
     graph::Graph,
     objects::ReadError,
-    pack::{self, PlanError, Spool},
+    pack::{self, PlanError, Room, Spool},
     protocol::{Asked, Event, PackOrder, Policy},
     store::{RepositoryId, Snapshot},
 };
@@ -26,7 +26,7 @@ use std::{
     collections::BTreeSet,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     thread,
     time::Instant,
@@ -50,6 +50,8 @@ pub struct Tools {
     pub policy: Arc<Policy>,
     /// Where plans spool what outgrows memory.
     pub spool: PathBuf,
+    /// What they may take there.
+    pub room: Arc<Room>,
     /// What is being planned and sent, and what is kept of it.
     pub plans: Arc<SharedPlans>,
     /// What is counted of that.
@@ -150,7 +152,7 @@ fn work(job: Job, tools: &Tools) {
         Some(order) => {
             let make = |order: &PackOrder, stop: &AtomicBool| {
                 let began = Instant::now();
-                let planned = plan(&snapshot, order, &tools.spool, stop);
+                let planned = plan(&snapshot, order, tools, stop);
                 tools.counts.ended(&planned, began.elapsed());
                 planned
             };
@@ -161,15 +163,23 @@ fn work(job: Job, tools: &Tools) {
     }
 }
 
-fn plan(snapshot: &Snapshot, order: &PackOrder, spool: &Path, stop: &AtomicBool) -> Result<pack::Plan, Fault> {
+fn plan(snapshot: &Snapshot, order: &PackOrder, tools: &Tools, stop: &AtomicBool) -> Result<pack::Plan, Fault> {
     // A mirrored repository is never shallow: such upstreams are refused.
     let grafts = BTreeSet::new();
     let graph = Graph { objects: &snapshot.objects, grafts: &grafts, stop };
     let selected = graph.select(&order.query).map_err(read_fault)?;
-    let spool = Spool { directory: spool.to_owned(), entries: Some(snapshot.entries.clone()) };
+    let (entries, room) = (Some(snapshot.entries.clone()), Some(tools.room.clone()));
+    let spool = Spool { directory: tools.spool.clone(), entries, room };
     pack::plan(&snapshot.objects, &selected, order.encoding, &spool, stop).map_err(|error| match error {
         PlanError::Read(error) => read_fault(error),
         PlanError::Spool(error) => Fault::ours("the server has no room to prepare the pack", error),
+        PlanError::NoRoom { would_fit: true } => Fault::ours(
+            "the server has no room to prepare the pack, try again",
+            "plans take all of `spool` in [limits]",
+        ),
+        PlanError::NoRoom { would_fit: false } => {
+            Fault::ours("the server has no room to prepare the pack", "it needs more than all of `spool` in [limits]")
+        }
         PlanError::TooLarge(what) => Fault::ours("the pack is too large", what),
     })
 }

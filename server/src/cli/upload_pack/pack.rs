@@ -125,7 +125,7 @@ fn make(order: &PackOrder, opened: &Opened) -> Result<Plan, String> {
 fn make_from(objects: &Database, query: &Query, encoding: Encoding, opened: &Opened) -> Result<Plan, PlanError> {
     let graph = Graph { objects, grafts: &opened.shallow, stop: &opened.stop };
     let selected = graph.select(query).map_err(PlanError::Read)?;
-    let spool = Spool { directory: std::env::temp_dir(), entries: None };
+    let spool = Spool { directory: std::env::temp_dir(), entries: None, room: None };
     plan(objects, &selected, encoding, &spool, &opened.stop)
 }
 
@@ -160,6 +160,7 @@ fn plan_words(error: &PlanError) -> String {
         PlanError::Read(ReadError::Io(error)) => format!("unable to read objects: {error}"),
         PlanError::Read(ReadError::Interrupted) => "interrupted".into(),
         PlanError::Spool(error) => format!("unable to write a temporary file: {error}"),
+        full @ PlanError::NoRoom { .. } => full.to_string(),
         PlanError::TooLarge(what) => format!("too large: {what}"),
     }
 }

@@ -48,7 +48,7 @@ impl DirectoryUpstream {
     pub fn new(folder: &Path, spool: &Path) -> Result<Self, String> {
         let folder = path::absolute(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let environment = Environment::isolated(folder.clone(), rustix::process::geteuid().as_raw());
-        let spool = Spool { directory: spool.to_owned(), entries: None };
+        let spool = Spool { directory: spool.to_owned(), entries: None, room: None };
         Ok(Self { folder, spool, environment, listing: ArcSwap::default(), found_whole: FoundWhole::default() })
     }
 
@@ -87,7 +87,7 @@ impl DirectoryUpstream {
         ask(
             repository,
             "the repository",
-            &Spool { directory: spool.to_owned(), entries: None },
+            &Spool { directory: spool.to_owned(), entries: None, room: None },
             &FoundWhole::default(),
             context,
         )
@@ -342,6 +342,7 @@ fn of_plan(error: PlanError) -> UpstreamError {
     match error {
         PlanError::Read(error) => of_read(error),
         PlanError::Spool(error) => UpstreamError::Ours(format!("the spool: {error}")),
+        full @ PlanError::NoRoom { .. } => UpstreamError::Ours(full.to_string()),
         PlanError::TooLarge(what) => UpstreamError::TooLarge(what),
     }
 }
