@@ -27,6 +27,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Bytes of a compressed body that are inflated before others have their turn: a hundred KiB at the ratio
+/// that is allowed.
+const INFLATED_AT_ONCE_BYTES: usize = 1 << 10;
+
 /// The interim answer.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// How often it is looked whether a client that sends no more has gone altogether.
@@ -151,7 +155,8 @@ impl<'c> Exchange<'c> {
                     Unread::Gone(io::ErrorKind::UnexpectedEof.into())
                 });
             }
-            let piece = self.input.len().min(READ_BYTES);
+            let piece_max = if self.head.coding == Coding::Gzip { INFLATED_AT_ONCE_BYTES } else { READ_BYTES };
+            let piece = self.input.len().min(piece_max);
             let taken = self.body.feed(&self.input[..piece], sink).map_err(|error| self.body_error(error))?;
             self.input.drain(..taken);
             if !self.held.grow_to(self.body.given()) {
