@@ -11,7 +11,12 @@ use super::{
     ingest::{IngestError, IngestLimits, Ingested},
     tally::Tally,
 };
-use crate::{ObjectId, limits::INGEST_THREADS_MAX, oid, pack::SealedPack};
+use crate::{
+    ObjectId,
+    limits::INGEST_THREADS_MAX,
+    oid,
+    pack::{OpenError, SealedPack},
+};
 use gix_object::Kind;
 use gix_pack::data::{
     self, EntryRange,
@@ -55,6 +60,12 @@ struct Verdict {
 impl Verdict {
     fn set(&self, error: IngestError) {
         self.first.borrow_mut().get_or_insert(error);
+    }
+
+    /// Our own file failed.
+    fn note(&self, error: &io::Error) {
+        let copy = error.raw_os_error().map(io::Error::from_raw_os_error);
+        self.set(IngestError::Disk(copy.unwrap_or_else(|| io::Error::new(error.kind(), error.to_string()))));
     }
 }
 
@@ -132,16 +143,17 @@ fn write_pack(
         tally,
         verdict: &verdict,
     };
-    let output = PackFile {
-        file: BufWriter::with_capacity(WRITE_BUFFER_BYTES, disk.create_file(pack_path)?),
-        verdict: &verdict,
-    };
+    let output = OurFile::create(disk, pack_path, &verdict)?;
     let mut entries = EntriesToBytesIter::new(entries, output, version, SHA1);
-    let mut index = BufWriter::with_capacity(WRITE_BUFFER_BYTES, disk.create_file(index_path)?);
+    let mut index = OurFile::create(disk, index_path, &verdict)?;
     let mut meter = Meter { resolved: tally.indexed.clone(), ..Meter::default() };
     let decoded = meter.decoded.clone();
     let make_resolver = || {
-        let file = data::File::at(pack_path, SHA1).map_err(|error| io::Error::other(error.to_string()))?;
+        let file = data::File::at(pack_path, SHA1).map_err(|error| {
+            let error = io::Error::other(error.to_string());
+            verdict.note(&error);
+            error
+        })?;
         let resolve: fn(EntryRange, &Source) -> Option<&[u8]> = Source::entry;
         Ok((resolve, Source { file, decoded, decoded_bytes_max: limits.inflated_bytes }))
     };
@@ -162,9 +174,12 @@ fn write_pack(
         return Err(IngestError::TooLarge("inflated bytes of one pack"));
     }
     let outcome = outcome.map_err(fault)?;
-    index.into_inner().map_err(|error| error.into_error())?.flush()?;
-    drop(entries);
-    let sealed = SealedPack::open(pack_path).map_err(|error| IngestError::Corrupt(error.to_string()))?;
+    index.flush()?;
+    drop((index, entries));
+    let sealed = SealedPack::open(pack_path).map_err(|error| match error {
+        OpenError::Io(error) => IngestError::Disk(error),
+        OpenError::Corrupt(detail) => IngestError::Corrupt(detail),
+    })?;
     if by_reference.get() {
         check_reference_chains(&sealed, limits.delta_depth)?;
     }
@@ -394,22 +409,24 @@ impl<R: BufRead> Iterator for LimitedEntries<'_, R> {
     }
 }
 
-/// The pack file, buffered for writing, and readable for the final checksum.
-struct PackFile<'a> {
+/// A file of ours, buffered for writing; the pack is read again for the final checksum. gix-pack hands its errors on
+/// without a word of whose they are, and a full disk is not the sender's fault.
+struct OurFile<'a> {
     file: BufWriter<File>,
     verdict: &'a Verdict,
 }
 
-impl PackFile<'_> {
+impl<'a> OurFile<'a> {
+    fn create(disk: &dyn Disk, path: &Path, verdict: &'a Verdict) -> io::Result<Self> {
+        Ok(Self { file: BufWriter::with_capacity(WRITE_BUFFER_BYTES, disk.create_file(path)?), verdict })
+    }
+
     fn noted<T>(&self, result: io::Result<T>) -> io::Result<T> {
-        result.inspect_err(|error| {
-            let copy = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
-            self.verdict.set(IngestError::Disk(copy));
-        })
+        result.inspect_err(|error| self.verdict.note(error))
     }
 }
 
-impl Write for PackFile<'_> {
+impl Write for OurFile<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let result = self.file.write(bytes);
         self.noted(result)
@@ -421,7 +438,7 @@ impl Write for PackFile<'_> {
     }
 }
 
-impl Read for PackFile<'_> {
+impl Read for OurFile<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.flush()?;
         let result = self.file.get_mut().read(buffer);
@@ -429,7 +446,7 @@ impl Read for PackFile<'_> {
     }
 }
 
-impl Seek for PackFile<'_> {
+impl Seek for OurFile<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let result = self.file.seek(to);
         self.noted(result)

@@ -56,7 +56,7 @@ impl Recorder {
         Self { error, ..Self::new(root) }
     }
 
-    /// The `nth` operation from now fails; `usize::MAX`: none does.
+    /// The `nth` operation from now fails, the writing of a file counted as one; `usize::MAX`: none does.
     pub fn fail_in(&self, nth: usize) {
         self.countdown.store(nth, Ordering::SeqCst);
     }
@@ -70,12 +70,17 @@ impl Recorder {
         self.ops.lock().unwrap().clone()
     }
 
+    /// Whether it is this operation that was to fail.
+    fn fails(&self) -> bool {
+        self.countdown.fetch_sub(1, Ordering::SeqCst) == 0
+    }
+
     fn note(
         &self,
         op: impl FnOnce(&dyn Fn(&Path) -> PathBuf) -> Op,
         done: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
-        if self.countdown.fetch_sub(1, Ordering::SeqCst) == 0 {
+        if self.fails() {
             return Err(io::Error::from_raw_os_error(self.error));
         }
         done()?;
@@ -93,6 +98,10 @@ impl Disk for Recorder {
     fn create_file(&self, path: &Path) -> io::Result<File> {
         let mut file = None;
         self.note(|r| Op::CreateFile(r(path)), || LocalDisk.create_file(path).map(|created| file = Some(created)))?;
+        // Writing to it is another operation that may fail, whose error comes from the kernel: ENOSPC.
+        if self.fails() {
+            return File::options().read(true).write(true).open("/dev/full");
+        }
         Ok(file.unwrap())
     }
 

@@ -1,8 +1,10 @@
 //! Whose fault it is, in the words that a client and the log get: the upstream did not answer, answered with an error, or
 //! answered what is not believed.
 
-use crate::support::{Server, status};
+use crate::support::{Server, git, run, status};
 use std::{
+    fmt::Write as _,
+    fs::{self, File},
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
@@ -78,6 +80,10 @@ fn answer(mut peer: TcpStream, mode: u16, upstream: SocketAddr) -> Option<()> {
     peer.write_all(text.as_bytes()).ok()
 }
 
+fn ask(server: &Server, path: &str) -> String {
+    server.exchange(format!("GET /{path}/info/refs?service=git-upload-pack HTTP/1.0\r\n\r\n"))
+}
+
 #[test]
 fn whose_fault_it_is() {
     let real = Server::start();
@@ -85,9 +91,6 @@ fn whose_fault_it_is() {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("host"), format!("http://{}", gate.address)).unwrap();
     let mut server = Server::on(folder, &[], &[]);
-    let ask = |server: &Server, path: &str| {
-        server.exchange(format!("GET /{path}/info/refs?service=git-upload-pack HTTP/1.0\r\n\r\n"))
-    };
     let app = "team/app.git";
     server.until("it is mirrored", |server| ask(server, app).contains("refs/heads/main"));
 
@@ -141,4 +144,40 @@ fn the_machines_proxy_has_no_say() {
     let output = test.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A store without room is no damage of the upstream's pack, and asking for everything again would help nobody. Many small
+/// objects that no tree names have an index larger than their pack: that is what does not fit.
+#[test]
+fn a_full_disk_is_our_own_fault() {
+    let real = Server::start();
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("host"), format!("http://{}", real.main)).unwrap();
+    let mut server = Server::on(folder, &["prlimit", "--fsize=65536:65536"], &[]);
+    let app = "team/app.git";
+    server.until("it is mirrored", |server| ask(server, app).contains("refs/heads/main"));
+
+    let (upstream, place) = (real.folder.path().join("upstream").join(app), real.folder.path());
+    let (mut blobs, mut tags) = (String::new(), String::new());
+    for number in 1..=3_000 {
+        let content = format!("{number}");
+        writeln!(blobs, "blob\nmark :{number}\ndata {}\n{content}", content.len()).unwrap();
+    }
+    fs::write(place.join("blobs"), blobs).unwrap();
+    let marks = format!("--export-marks={}", place.join("marks").display());
+    run(git(&upstream).args(["fast-import", "--quiet", &marks]).stdin(File::open(place.join("blobs")).unwrap()));
+    for line in fs::read_to_string(place.join("marks")).unwrap().lines() {
+        let (mark, id) = line.split_once(' ').unwrap();
+        writeln!(tags, "create refs/tags/t{} {id}", &mark[1..]).unwrap();
+    }
+    fs::write(place.join("tags"), tags).unwrap();
+    run(git(&upstream).args(["update-ref", "--stdin"]).stdin(File::open(place.join("tags")).unwrap()));
+
+    let answer = ask(&server, app);
+    assert!(status(&answer) == 200 && answer.contains("Heliostat-Freshness: stale"), "{answer}");
+    server.logs("storing the pack: File too large");
+    server.logs("this mirror could not store the repository");
+    let log = server.log();
+    assert!(!log.contains("fetching again") && !log.contains("the upstream's answer"), "{log}");
+    server.lives_on();
 }
