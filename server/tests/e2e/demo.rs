@@ -38,6 +38,22 @@ fn without_git() {
     demo(Some("/nonexistent"));
 }
 
+/// A folder of the user's own, named from where they stand, stays.
+#[test]
+fn into_a_folder() {
+    for path in [None, Some("/nonexistent")] {
+        let folder = TempDir::new().unwrap();
+        let mut command = hermetic(PROGRAM, folder.path());
+        command.args(["demo", "--once", "--dir", "some/demo"]).current_dir(folder.path());
+        if let Some(path) = path {
+            command.env("PATH", path);
+        }
+        let done = run(&mut command, b"", folder.path());
+        assert!(done.status.success(), "{}\n{}", done.text(), done.stderr);
+        assert!(folder.path().join("some/demo/clone").is_dir());
+    }
+}
+
 /// What is set for a repository or a node of the user's own reaches none of the demo's processes.
 #[test]
 fn with_settings_of_other_things() {

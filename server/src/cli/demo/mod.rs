@@ -17,7 +17,7 @@ use signal_hook::{
 };
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     process::{Command, ExitCode},
     time::{Duration, Instant},
 };
@@ -154,7 +154,8 @@ struct Place {
 impl Place {
     fn new(dir: Option<&Path>) -> Result<Self, String> {
         let path = match dir {
-            Some(dir) => dir.to_owned(),
+            // The nodes, `git` and we look for it from different places.
+            Some(dir) => path::absolute(dir).map_err(|e| format!("{}: {e}", dir.display()))?,
             None => std::env::temp_dir().join(format!("heliostat-demo-{}", std::process::id())),
         };
         let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::create_dir(&path));
