@@ -16,4 +16,5 @@ mod process;
 mod property;
 mod stage;
 mod subject;
+mod surroundings;
 mod transcripts;

@@ -18,6 +18,8 @@ use heliostat_core::{
     wire::sideband::{self, Band},
 };
 use std::{
+    io,
+    path::PathBuf,
     sync::{
         Arc,
         mpsc::{self, RecvTimeoutError},
@@ -27,6 +29,22 @@ use std::{
 
 /// Git's words for every pack that could not be made or sent.
 const ABORTED: &str = "aborting due to possible repository corruption on the remote side.";
+/// Git needs none, and has no words for it.
+const NO_PLACE: &str = "no place for a temporary file on the remote side.";
+
+/// Why there is no pack.
+struct Unmade {
+    /// In words.
+    words: String,
+    /// What ends the conversation.
+    ended: &'static str,
+}
+
+impl From<String> for Unmade {
+    fn from(words: String) -> Self {
+        Self { words, ended: ABORTED }
+    }
+}
 
 /// Plans and sends. `Ok(Err(…))`: the pack failed and the peer is still there to hear it.
 pub(super) fn send(
@@ -37,7 +55,7 @@ pub(super) fn send(
 ) -> Result<Result<(), Fault>, WriteError> {
     let plan = match plan_awake(order, opened, output, deadline)? {
         Ok(plan) => Arc::new(plan),
-        Err(words) => return failed(order, output, &words).map(Err),
+        Err(unmade) => return failed(order, output, &unmade).map(Err),
     };
     if order.progress {
         say(order, output, &format!("Enumerating objects: {}, done.\n", plan.objects))?;
@@ -47,14 +65,14 @@ pub(super) fn send(
         let chunk = emitter.next_chunk();
         if let Some(pack) = plan.packs.iter().find(|pack| lost_pages::any_in(pack.bytes())) {
             let words = format!("the disk has lost pages of {}", pack.path().display());
-            return failed(order, output, &words).map(Err);
+            return failed(order, output, &words.into()).map(Err);
         }
         match chunk {
             Ok(Some(Chunk::Bytes(bytes) | Chunk::Mapped(bytes))) => output.gather(bytes)?,
             Ok(None) => break,
             Err(error) => {
                 output.flush()?;
-                return failed(order, output, &emit_words(&error)).map(Err);
+                return failed(order, output, &emit_words(&error).into()).map(Err);
             }
         }
         deadline.postpone();
@@ -75,7 +93,7 @@ fn plan_awake(
     opened: &Opened,
     output: &mut Output,
     deadline: &Deadline,
-) -> Result<Result<Plan, String>, WriteError> {
+) -> Result<Result<Plan, Unmade>, WriteError> {
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
         scope.spawn(move || {
@@ -97,7 +115,7 @@ fn plan_awake(
                         return Err(error);
                     }
                 }
-                Err(RecvTimeoutError::Disconnected) => return Ok(Err("planning ended early".into())),
+                Err(RecvTimeoutError::Disconnected) => return Ok(Err(String::from("planning ended early").into())),
             }
         }
     })
@@ -105,7 +123,7 @@ fn plan_awake(
 
 /// What the order asks for, planned. If an object has gone since the objects were listed (packs made and loose objects
 /// deleted by `git gc`), once more with a new listing.
-fn make(order: &PackOrder, opened: &Opened) -> Result<Plan, String> {
+fn make(order: &PackOrder, opened: &Opened) -> Result<Plan, Unmade> {
     let mut query = order.query.clone();
     if let Some(filter) = &mut query.filter {
         filter
@@ -119,22 +137,39 @@ fn make(order: &PackOrder, opened: &Opened) -> Result<Plan, String> {
         }
         made => made,
     };
-    made.map_err(|error| plan_words(&error))
+    made.map_err(|error| {
+        let ended = if matches!(error, PlanError::Spool(_)) { NO_PLACE } else { ABORTED };
+        Unmade { words: plan_words(&error), ended }
+    })
 }
 
 fn make_from(objects: &Database, query: &Query, encoding: Encoding, opened: &Opened) -> Result<Plan, PlanError> {
     let graph = Graph { objects, grafts: &opened.shallow, stop: &opened.stop };
     let selected = graph.select(query).map_err(PlanError::Read)?;
-    let spool = Spool { directory: std::env::temp_dir(), entries: None, room: None };
-    plan(objects, &selected, encoding, &spool, &opened.stop)
+    let mut in_vain = Vec::new();
+    for directory in spool_directories(opened) {
+        let spool = Spool { directory: directory.clone(), entries: None, room: None };
+        match plan(objects, &selected, encoding, &spool, &opened.stop) {
+            Err(PlanError::Spool(error)) => in_vain.push(format!("{}: {error}", directory.display())),
+            made => return made,
+        }
+    }
+    Err(PlanError::Spool(io::Error::other(in_vain.join("; "))))
+}
+
+/// Where a temporary file may go, what is better first. Git needs none, so that the usual place may be small, or not there
+/// at all; whoever has a repository has room for another one beside it more often than not.
+fn spool_directories(opened: &Opened) -> impl Iterator<Item = PathBuf> {
+    let beside = opened.repository.object_directories().paths.first().cloned();
+    std::iter::once(std::env::temp_dir()).chain(beside)
 }
 
 /// Tells the peer on band 2 what is wrong, as `git pack-objects` would, and makes the fault that ends the conversation.
-fn failed(order: &PackOrder, output: &mut Output, words: &str) -> Result<Fault, WriteError> {
+fn failed(order: &PackOrder, output: &mut Output, Unmade { words, ended }: &Unmade) -> Result<Fault, WriteError> {
     say(order, output, &format!("fatal: {}\n", printable(words)))?;
     output.flush()?;
     complain("error: git upload-pack: git-pack-objects died with error.");
-    Ok(Fault::ours(ABORTED, format!("git upload-pack: {ABORTED}")))
+    Ok(Fault::ours(*ended, format!("git upload-pack: {ended}")))
 }
 
 /// Band 2 where there is one, else standard error, as Git does.
