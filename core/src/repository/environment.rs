@@ -1,13 +1,16 @@
 //! The process environment as a value: `core` reads none of its own.
 
 use super::configuration::{ConfigurationError, parse_boolean};
-use bstr::{BStr, ByteSlice};
+use bstr::{BStr, BString, ByteSlice};
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
+
+/// The users of the machine (`passwd(5)`). Those of directory services are not among them: to ask these takes C.
+const USERS: &str = "/etc/passwd";
 
 /// Environment variables, working directory and user that a repository is opened with.
 #[derive(Clone, Debug)]
@@ -60,6 +63,19 @@ impl Environment {
             Some(value) => Ok(Some(value)),
             None => Err(ConfigurationError::BadEnvironmentBoolean { name, value: value.into() }),
         }
+    }
+
+    /// The home of `user` (nobody's name: of this user), as bytes that a path goes on from.
+    pub fn home_of(&self, user: &[u8]) -> Option<BString> {
+        if user.is_empty() {
+            return self.get("HOME").map(ToOwned::to_owned);
+        }
+        let users = std::fs::read(USERS).ok()?;
+        let found = users.split(|byte| *byte == b'\n').find_map(|line| {
+            let mut fields = line.split(|byte| *byte == b':');
+            (fields.next() == Some(user)).then(|| fields.nth(4))?
+        });
+        found.map(BString::from)
     }
 
     /// The working directory.

@@ -55,10 +55,10 @@ fn try_suffixes(dir: &Path, environment: &Environment) -> Option<PathBuf> {
         return None;
     }
     let base: BString = match given.strip_prefix(b"~") {
-        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => {
-            [environment.get("HOME")?.as_bytes(), rest].concat().into()
+        Some(rest) => {
+            let (user, below) = rest.split_at(rest.find_byte(b'/').unwrap_or(rest.len()));
+            [environment.home_of(user)?.as_slice(), below].concat().into()
         }
-        Some(_) => return None,
         None => given.into(),
     };
     SUFFIXES.iter().find_map(|suffix| {
@@ -164,7 +164,7 @@ fn is_declared_safe(real: &Path, environment: &Environment) -> Result<bool, Open
 fn names(value: &BStr, real: &Path, environment: &Environment) -> bool {
     let Some(path) = super::configuration::expand_path(value, environment) else { return false };
     let path = environment.directory().join(path);
-    let absolute = value.starts_with(b"/") || value.starts_with(b"~/");
+    let absolute = value.starts_with(b"/") || value.starts_with(b"~");
     if !absolute && value != "." {
         return false;
     }

@@ -78,6 +78,12 @@ impl Fixture {
     }
 }
 
+/// Who runs the test.
+fn user() -> String {
+    let told = Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(told.stdout).unwrap().trim().into()
+}
+
 /// `id name` lines as `git ls-remote` prints them.
 fn listed(references: &References) -> Vec<String> {
     let head = references.table.head_id().map(|id| format!("{id}\tHEAD"));
@@ -227,9 +233,12 @@ fn paths_are_tried_as_stock_tries_them() {
     fixture.git(&["clone", "-q", "w", "both.git"]);
     fixture.git(&["init", "-q", "--separate-git-dir", "apart", "linked"]);
     fixture.git(&["-C", "w", "worktree", "add", "-q", "../tree", "side"]);
-    for path in
-        ["w", "w/", "w/.git", "bare.git", "bare", "both", "linked", "tree", "~/w", "none", "w/none", "linked/.git"]
-    {
+    // From that user's home up to the root, and down again.
+    let of_a_user = format!("~{}{}{}/bare", user(), "/..".repeat(16), fixture.root.display());
+    let paths =
+        ["w", "w/", "w/.git", "bare.git", "bare", "both", "linked", "tree", "~/w", "none", "w/none", "linked/.git"];
+    assert!(Repository::open(Path::new(&of_a_user), &fixture.environment(&[]), false).is_ok(), "{of_a_user}");
+    for path in paths.into_iter().chain([&*of_a_user, "~no-such-user/w", "~no-such-user"]) {
         for strict in [false, true] {
             let ours = Repository::open(Path::new(path), &fixture.environment(&[]), strict);
             let output =
@@ -250,6 +259,7 @@ fn another_users_repository_needs_safe_directory() {
     let fixture = Fixture::new().with_history();
     let distrust = ("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1");
     let root = fixture.root.to_str().unwrap().to_owned();
+    let user = user();
     let error = fixture.open("w", &[distrust]).unwrap_err();
     let stock = fixture.stock(&["w"], &[distrust]);
     assert_eq!(format!("fatal: {error}\n"), String::from_utf8_lossy(&stock.stderr));
@@ -261,6 +271,9 @@ fn another_users_repository_needs_safe_directory() {
         (&format!("{root}/w/.git"), true),
         (&format!("{root}/*"), true),
         ("~/w/.git", true),
+        (&format!("~{user}{}{root}/w/.git", "/..".repeat(16)), true),
+        (&format!("~{user}/w/.git"), false),
+        ("~no-such-user/w/.git", false),
         (&format!("{root}/w"), false),
     ] {
         let variables = [
@@ -273,6 +286,18 @@ fn another_users_repository_needs_safe_directory() {
         let stock = fixture.stock(&["--advertise-refs", "w"], &variables);
         assert_eq!(stock.status.success(), safe, "stock: {value}");
     }
+}
+
+#[test]
+fn what_lies_in_the_home_of_a_user_is_included() {
+    let fixture = Fixture::new().with_history();
+    std::fs::write(fixture.root.join("more"), "[transfer]\n\thideRefs = refs/heads/side\n").unwrap();
+    let include = format!("~{}{}{}/more", user(), "/..".repeat(16), fixture.root.display());
+    let variables =
+        [("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "include.path"), ("GIT_CONFIG_VALUE_0", &*include)];
+    let stock = fixture.stock(&["--advertise-refs", "w"], &variables);
+    assert!(stock.status.success() && !String::from_utf8_lossy(&stock.stdout).contains("refs/heads/side"));
+    assert!(fixture.references("w", &variables).table.find(b"refs/heads/side").is_none());
 }
 
 #[test]

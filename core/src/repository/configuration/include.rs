@@ -145,13 +145,14 @@ fn with_trailing_wildcard(mut pattern: BString) -> BString {
     pattern
 }
 
-/// A path from configuration: `~/` is the user's home. `None`: what only Git itself could expand, the home of another user
-/// or the place where Git is installed; to pass over it would be to pass over what stands there.
+/// A path from configuration: `~/` and `~user/` are homes. `None`: of a user who is not found, or what only Git itself could
+/// expand, the place where it is installed; to pass over it would be to pass over what stands there.
 pub(in crate::repository) fn expand_path(value: &BStr, environment: &Environment) -> Option<PathBuf> {
     let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
-    if let Some(rest) = value.strip_prefix(b"~/") {
-        return Some(environment.folder("HOME")?.join(path(rest)));
-    }
-    let expands = value.starts_with(b"~") || value.starts_with(b"%(prefix)/");
-    (!expands).then(|| path(value))
+    let Some(rest) = value.strip_prefix(b"~") else {
+        return (!value.starts_with(b"%(prefix)/")).then(|| path(value));
+    };
+    let (user, below) = rest.split_at(rest.find_byte(b'/').unwrap_or(rest.len()));
+    let home = [environment.home_of(user)?.as_slice(), below].concat();
+    Some(environment.directory().join(path(&home)))
 }
