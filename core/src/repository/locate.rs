@@ -22,8 +22,10 @@ const SUFFIXES: [&str; 4] = ["/.git", "", ".git/.git", ".git"];
 pub(super) struct Located {
     /// Where `HEAD` is.
     pub(super) git_dir: PathBuf,
-    /// Where refs, objects and configuration are: the same but for linked worktrees.
+    /// Where objects and configuration are: the same but for linked worktrees, and where `GIT_COMMON_DIR` says so.
     pub(super) common_dir: PathBuf,
+    /// Where references are: the same but for linked worktrees. `GIT_COMMON_DIR` moves them no more than it does in Git.
+    pub(super) refs_dir: PathBuf,
 }
 
 /// Finds the repository that `dir` names and checks its owner.
@@ -43,7 +45,8 @@ pub(super) fn locate(dir: &Path, environment: &Environment, strict: bool) -> Res
     }
     let git_dir = git_dir.canonicalize().map_err(|_| absent())?;
     let common_dir = common_dir(&git_dir, environment);
-    Ok(Located { git_dir, common_dir })
+    let refs_dir = own_common_dir(&git_dir);
+    Ok(Located { git_dir, common_dir, refs_dir })
 }
 
 fn try_suffixes(dir: &Path, environment: &Environment) -> Option<PathBuf> {
@@ -114,9 +117,11 @@ fn is_head(path: &Path) -> bool {
 }
 
 fn common_dir(git_dir: &Path, environment: &Environment) -> PathBuf {
-    if let Some(path) = environment.folder("GIT_COMMON_DIR") {
-        return path;
-    }
+    environment.folder("GIT_COMMON_DIR").unwrap_or_else(|| own_common_dir(git_dir))
+}
+
+/// Whatever the environment says.
+fn own_common_dir(git_dir: &Path) -> PathBuf {
     match fs::read(git_dir.join("commondir")) {
         Ok(target) => {
             let target = target.trim_end_with(|c| c == '\n' || c == '\r');

@@ -37,6 +37,7 @@ use std::{
 pub struct Repository {
     git_dir: PathBuf,
     common_dir: PathBuf,
+    refs_dir: PathBuf,
     /// `refs/namespaces/…/`, or nothing.
     namespace: BString,
     shallow_file: PathBuf,
@@ -94,7 +95,7 @@ impl Repository {
     /// Finds and opens the repository that `dir` names: itself, its `.git`, or with `.git` at the end; when `strict`,
     /// only itself.
     pub fn open(dir: &Path, environment: &Environment, strict: bool) -> Result<Self, OpenError> {
-        let locate::Located { git_dir, common_dir } = locate::locate(dir, environment, strict)?;
+        let locate::Located { git_dir, common_dir, refs_dir } = locate::locate(dir, environment, strict)?;
         format::check(&common_dir, if common_dir == git_dir { Path::new(".") } else { &common_dir })?;
         let configuration = Configuration::of_repository(environment, &git_dir, &common_dir)?;
         let object_directories = ObjectDirectories::of(&git_dir, &common_dir, environment);
@@ -105,7 +106,7 @@ impl Repository {
             None => common_dir.join("shallow"),
         };
         let namespace = expand_namespace(environment)?;
-        Ok(Self { git_dir, common_dir, namespace, shallow_file, configuration, object_directories })
+        Ok(Self { git_dir, common_dir, refs_dir, namespace, shallow_file, configuration, object_directories })
     }
 
     /// Where `HEAD` is; canonical.
@@ -113,14 +114,14 @@ impl Repository {
         &self.git_dir
     }
 
-    /// Where references, objects and configuration are.
+    /// Where objects and configuration are.
     pub fn common_dir(&self) -> &Path {
         &self.common_dir
     }
 
     /// How Git, which works inside the repository, names the directory in messages, with the slash.
-    fn shown_common_dir(&self) -> String {
-        if self.common_dir == self.git_dir { "./".into() } else { format!("{}/", self.common_dir.display()) }
+    fn shown_refs_dir(&self) -> String {
+        if self.refs_dir == self.git_dir { "./".into() } else { format!("{}/", self.refs_dir.display()) }
     }
 
     /// All that is configured.

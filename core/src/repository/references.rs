@@ -62,7 +62,7 @@ const PER_WORKTREE: [&[u8]; 3] = [b"refs/bisect/", b"refs/rewritten/", b"refs/wo
 impl Repository {
     /// A file that is not there holds nothing.
     fn packed_refs(&self) -> Result<PackedRefs, OpenError> {
-        let path = self.common_dir.join("packed-refs");
+        let path = self.refs_dir.join("packed-refs");
         let unreadable = |error| OpenError::Io("packed-refs", error);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -75,7 +75,7 @@ impl Repository {
             return Err(OpenError::Unsupported("packed-refs is larger than this program accepts".into()));
         }
         PackedRefs::parse(content).map_err(|UnexpectedLine(line)| {
-            OpenError::PackedRefs(format!("unexpected line in {}packed-refs: {line}", self.shown_common_dir()))
+            OpenError::PackedRefs(format!("unexpected line in {}packed-refs: {line}", self.shown_refs_dir()))
         })
     }
 
@@ -171,7 +171,7 @@ impl Repository {
     }
 
     fn path_of(&self, name: &BStr) -> PathBuf {
-        let base = if is_own(name) { &self.git_dir } else { &self.common_dir };
+        let base = if is_own(name) { &self.git_dir } else { &self.refs_dir };
         base.join(OsStr::from_bytes(name))
     }
 

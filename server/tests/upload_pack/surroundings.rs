@@ -1,12 +1,12 @@
 //! Where the process finds itself: folders that the environment names.
 
 use crate::{
-    conversation::{Request, compare},
+    conversation::{Answer, Question, Request, compare},
     stage::run,
-    subject::{STATELESS, Subject},
+    subject::{ADVERTISE, STATELESS, Subject},
 };
 use heliostat_testrepo::Rng;
-use std::fs;
+use std::{fs, path::Path};
 
 /// Adds a file of this many bytes that do not compress, as a loose object, and asks for it.
 fn with_a_large_object(subject: &Subject, bytes: usize) -> Vec<String> {
@@ -56,4 +56,29 @@ fn without_room_for_temporary_files() {
         assert!(told.contains(&words), "{words}: {told}");
     }
     assert!(answer.err.contains("no place for a temporary file") && !told.contains("corruption"), "{told}");
+}
+
+/// `GIT_COMMON_DIR` says where objects and configuration are. References are the repository's own all the same.
+#[test]
+fn another_common_directory() {
+    let subject = Subject::new();
+    let stage = &subject.stage;
+    let other = stage.path("other.git");
+    stage.git(&["clone", "-q", "--mirror", subject.path.to_str().unwrap(), other.to_str().unwrap()]);
+    for branch in ["one", "two"] {
+        stage.git(&["-C", other.to_str().unwrap(), "branch", branch, &subject.main]);
+    }
+    stage.git(&["-C", subject.path.to_str().unwrap(), "pack-refs", "--all"]);
+    stage.git(&["-C", subject.path.to_str().unwrap(), "update-ref", "refs/heads/loose", &subject.main]);
+    let set = |mut question: Question, to: &Path| {
+        question.environment.push(("GIT_COMMON_DIR".into(), to.display().to_string()));
+        question
+    };
+    let names = |answer: &Answer| answer.packets.iter().filter(|line| line.contains("refs/heads/")).count();
+    let own = compare(stage, &subject.question(0, ADVERTISE, &[]), "its own");
+    let with = compare(stage, &set(subject.question(0, ADVERTISE, &[]), &other), "GIT_COMMON_DIR");
+    assert_eq!(names(&own), names(&with));
+    let want = format!("want {}", subject.main);
+    let fetch = subject.question(2, STATELESS, &["command=fetch", "0001", &want, "done", "0000"]);
+    assert!(!compare(stage, &set(fetch, &other), "a fetch with GIT_COMMON_DIR").pack.is_empty());
 }
