@@ -36,9 +36,27 @@ pub enum Peeled {
     Unknown,
 }
 
-/// A line that is not what it should be.
+/// A line that is not what it should be, or that the file's end cuts off.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnexpectedLine(pub BString);
+pub struct UnexpectedLine {
+    line: BString,
+    is_cut: bool,
+}
+
+/// What Git says of a line, and of one that is longer.
+const LINE_SAID_BYTES: usize = 79;
+const LONG_LINE_SAID_BYTES: usize = 75;
+
+impl UnexpectedLine {
+    /// In Git's words, for a file that is called `name`.
+    pub fn of(&self, name: &str) -> String {
+        let what = if self.is_cut { "unterminated" } else { "unexpected" };
+        match self.line.get(..=LINE_SAID_BYTES) {
+            Some(long) => format!("{what} line in {name}: {}...", long[..LONG_LINE_SAID_BYTES].as_bstr()),
+            None => format!("{what} line in {name}: {}", self.line),
+        }
+    }
+}
 
 impl PackedRefs {
     /// Takes the content of a file: with or without peeled lines, in any order. Names are not checked.
@@ -46,21 +64,31 @@ impl PackedRefs {
         let mut entries: Vec<Entry> = Vec::new();
         let (mut peeled, mut fully_peeled) = (false, false);
         let mut start = 0;
+        if text.starts_with(b"#") {
+            let end = text.find_byte(b'\n');
+            let line = &text[..end.unwrap_or(text.len())];
+            let traits = line.strip_prefix(b"# pack-refs with:").filter(|_| end.is_some());
+            let traits = traits.ok_or_else(|| UnexpectedLine { line: line.into(), is_cut: end.is_none() })?;
+            for word in traits.split(|byte| *byte == b' ') {
+                peeled |= word == b"peeled" || word == b"fully-peeled";
+                fully_peeled |= word == b"fully-peeled";
+            }
+            start = line.len() + 1;
+        }
+        if start < text.len() && !text.ends_with(b"\n") {
+            let last = text.rfind_byte(b'\n').map_or(0, |end| end + 1);
+            return Err(UnexpectedLine { line: text[last..].into(), is_cut: true });
+        }
         while start < text.len() {
             let end = text[start..].find_byte(b'\n').map_or(text.len(), |length| start + length);
             let line = &text[start..end];
-            let unexpected = || UnexpectedLine(line.into());
-            if let Some(traits) = line.strip_prefix(b"# pack-refs with:").filter(|_| start == 0) {
-                for word in traits.split(|byte| *byte == b' ') {
-                    peeled |= word == b"peeled" || word == b"fully-peeled";
-                    fully_peeled |= word == b"fully-peeled";
-                }
-            } else if let Some(id) = line.strip_prefix(b"^") {
+            let unexpected = || UnexpectedLine { line: line.into(), is_cut: false };
+            if let Some(id) = line.strip_prefix(b"^") {
                 let id = ObjectId::from_hex(id).map_err(|_| unexpected())?;
                 entries.last_mut().ok_or_else(unexpected)?.peeled = Peeled::To(id);
-            } else if !(line.starts_with(b"#") && start == 0) {
+            } else {
                 let id = line.get(..40).and_then(|id| ObjectId::from_hex(id).ok()).ok_or_else(unexpected)?;
-                if line.get(40).is_none_or(|byte| !byte.is_ascii_whitespace()) || end == text.len() {
+                if line.get(40).is_none_or(|byte| !byte.is_ascii_whitespace()) {
                     return Err(unexpected());
                 }
                 let name = start + 41..end;
@@ -125,7 +153,7 @@ fn push_hex(content: &mut Vec<u8>, id: &ObjectId) {
 
 impl fmt::Display for UnexpectedLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unexpected line in packed-refs: {}", self.0.escape_ascii())
+        f.write_str(&self.of("packed-refs").as_bytes().escape_ascii().to_string())
     }
 }
 
@@ -177,8 +205,9 @@ mod tests {
             &format!("{A} refs/a"),
             "short refs/a\n",
             &format!("{A} refs/a\n# late\n"),
+            &format!("# a comment\n{A} refs/a\n"),
         ] {
-            assert!(matches!(parse(bad), Err(UnexpectedLine(_))), "{bad:?}");
+            assert!(parse(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
     ObjectId,
     limits::{PACKED_REFS_BYTES_MAX, REF_NAME_BYTES_MAX, REFERENCE_FILE_BYTES_MAX, SYMREF_DEPTH_MAX},
     objects::{Database, Kind, Number, Reader},
-    refs::{Head, PackedRefs, Peeled, Ref, RefName, RefTable, UnexpectedLine},
+    refs::{Head, PackedRefs, Peeled, Ref, RefName, RefTable},
 };
 use bstr::{BStr, BString, ByteSlice};
 use std::{
@@ -74,9 +74,8 @@ impl Repository {
         if content.len() as u64 > PACKED_REFS_BYTES_MAX {
             return Err(OpenError::Unsupported("packed-refs is larger than this program accepts".into()));
         }
-        PackedRefs::parse(content).map_err(|UnexpectedLine(line)| {
-            OpenError::PackedRefs(format!("unexpected line in {}packed-refs: {line}", self.shown_refs_dir()))
-        })
+        PackedRefs::parse(content)
+            .map_err(|line| OpenError::PackedRefs(line.of(&format!("{}packed-refs", self.shown_refs_dir()))))
     }
 
     /// Reads all references now. With `objects` tags are peeled; without, only peeled values that `packed-refs` holds are

@@ -191,6 +191,40 @@ fn broken_references_are_shown_as_stock_shows_them() {
     assert_eq!(complaints, ["warning: ignoring ref with broken name refs/heads/bad name"]);
 }
 
+/// A first line that begins with `#` is the header, and only what Git writes there is one.
+#[test]
+fn malformed_packed_refs_are_refused_as_stock_refuses_them() {
+    let fixture = Fixture::new().with_history();
+    let main = fixture.git(&["-C", "w", "rev-parse", "main"]);
+    let line = format!("{main} refs/heads/packed\n");
+    let long = "x".repeat(100);
+    for (content, sound) in [
+        (format!("# pack-refs with: peeled fully-peeled sorted \n{line}"), true),
+        (format!("# pack-refs with:\n{line}"), true),
+        (format!("# pack-refs with:peeled\n{line}"), true),
+        (line.clone(), true),
+        (format!("# a comment\n{line}"), false),
+        (format!("#\n{line}"), false),
+        (format!("# pack-refs\n{line}"), false),
+        (format!("# {long}\n{line}"), false),
+        ("# pack-refs with: peeled".into(), false),
+        ("# a comment".into(), false),
+        (format!("{line}# late\n"), false),
+        (format!("{line}{long}\n"), false),
+        (format!("{line}{main} refs/heads/cut"), false),
+        (format!("{line}{main} refs/heads/{long}"), false),
+    ] {
+        std::fs::write(fixture.root.join("w/.git/packed-refs"), &content).unwrap();
+        let ours = fixture.open("w", &[]).unwrap().references(&HiddenRefs::default(), None);
+        let stock = fixture.stock(&["--advertise-refs", "w"], &[]);
+        assert_eq!(ours.is_ok(), sound, "{content:?}");
+        assert_eq!(stock.status.success(), sound, "{content:?}");
+        if let Err(error) = ours {
+            assert_eq!(format!("fatal: {error}\n"), String::from_utf8_lossy(&stock.stderr), "{content:?}");
+        }
+    }
+}
+
 #[test]
 fn head_unborn_detached_hidden() {
     let fixture = Fixture::new().with_history();
