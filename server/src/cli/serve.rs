@@ -4,7 +4,11 @@
 //! the configuration, all of them; 78 (EX_CONFIG) this machine does not let the server run (`io_uring`, locked memory).
 //! A second signal ends the process at once with 128 + its number.
 
-use super::{complain, settings::Settings, usage};
+use super::{
+    complain,
+    settings::{Settings, stray_variables},
+    usage,
+};
 use crate::{
     admin::desk::Desk,
     auth::Rights,
@@ -97,7 +101,12 @@ pub fn run(arguments: &Serve) -> ExitCode {
     }
     let config = match configuration(arguments) {
         Ok(config) => Arc::new(config),
-        Err(words) => return usage(&words),
+        Err(words) => {
+            for stray in stray_variables() {
+                complain(format_args!("heliostat: warning: {stray}"));
+            }
+            return usage(&words);
+        }
     };
     preflight::raise_limits();
     if let Err(refusal) = preflight::check(shards(&config)) {
@@ -112,7 +121,7 @@ pub fn run(arguments: &Serve) -> ExitCode {
         }
     };
     log_panics();
-    for warning in super::warnings(&config) {
+    for warning in super::warnings(&config).into_iter().chain(stray_variables()) {
         tracing::warn!("{warning}");
     }
     let code = match Server::start(config, &logging) {

@@ -1,7 +1,12 @@
 //! What `serve` and `sync` are told alike: the configuration file, and the flags that override it.
 
-use crate::config::{Beside, Config, Mistake, Overrides};
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+use crate::config::{Beside, Config, Mistake, Origin, Overrides, nearest};
+use clap::CommandFactory;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    path::PathBuf,
+};
 
 /// The flags that a node and a synchronisation without one have in common.
 #[derive(Debug, clap::Args)]
@@ -35,6 +40,9 @@ impl Settings {
 
     /// The same for a process that may find a node.
     pub fn load_beside(&self, others: Overrides) -> Result<Beside, Vec<String>> {
+        for stray in stray_variables() {
+            super::complain(format_args!("heliostat: warning: {stray}"));
+        }
         let (text, overrides) = self.read(others)?;
         Config::load_beside(&text, &overrides).map_err(|mistakes| in_words(&mistakes))
     }
@@ -70,7 +78,34 @@ fn proxy_variables() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Mistakes, a line each.
+/// Mistakes, a line each. Where a flag was not given, it was the variable that stands for it that is wrong.
 pub(super) fn in_words(mistakes: &[Mistake]) -> Vec<String> {
-    mistakes.iter().map(ToString::to_string).collect()
+    let given: Vec<_> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let is_given = |flag: &str| given.iter().any(|word| word.split('=').next() == Some(flag));
+    let in_words = |mistake: &Mistake| match mistake.origin {
+        Origin::Flag(flag) if flag.starts_with("--") && !is_given(flag) => {
+            let variable = format!("{VARIABLES}{}", flag[2..].replace('-', "_").to_uppercase());
+            format!("{variable} ({flag}): {}", mistake.text)
+        }
+        _ => mistake.to_string(),
+    };
+    mistakes.iter().map(in_words).collect()
+}
+
+/// How the names of our own variables begin.
+const VARIABLES: &str = "HELIOSTAT_";
+
+/// Variables that look like ours and that nothing reads, a line each.
+pub(super) fn stray_variables() -> Vec<String> {
+    let command = super::Arguments::command();
+    let arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    let known: BTreeSet<String> =
+        arguments.filter_map(|argument| Some(argument.get_env()?.to_str()?.to_owned())).collect();
+    let given = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let stray = given.filter(|name| name.starts_with(VARIABLES) && !known.contains(name));
+    let told = stray.map(|name| match nearest(&name, known.iter().map(String::as_str)) {
+        Some(nearest) => format!("the environment's {name} is no setting; did you mean {nearest}?"),
+        None => format!("the environment's {name} is no setting"),
+    });
+    told.collect()
 }

@@ -14,6 +14,7 @@ mod value;
 mod webhook;
 
 pub use pattern::Pattern;
+pub use schema::nearest;
 pub use value::{parse_duration, parse_size};
 pub use webhook::Webhook;
 

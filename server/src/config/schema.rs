@@ -96,7 +96,8 @@ pub fn nearest_key(section: &str, key: &str) -> Option<&'static str> {
     nearest(key, section.built.iter().copied())
 }
 
-fn nearest(word: &str, candidates: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+/// The candidate that a misspelt word was most likely meant to be.
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates.map(|c| (distance(word, c), c)).filter(|&(d, c)| d <= c.len().div_ceil(3)).min().map(|(_, c)| c)
 }
 

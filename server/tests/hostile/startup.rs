@@ -184,6 +184,33 @@ fn every_mistake_at_once() {
     }
 }
 
+/// Where a setting came from the environment, the variable is named; one that is none is told of.
+#[test]
+fn mistakes_in_the_environment() {
+    let folder = TempDir::new().unwrap();
+    let mut wrong = command(&[], folder.path());
+    wrong.envs([("HELIOSTAT_CORES", "x"), ("HELIOSTAT_LISTEN", "nowhere"), ("HELIOSTAT_FRESHNESS", "often")]);
+    let (code, said) = run(wrong);
+    assert_eq!(code, 2, "{said}");
+    // The flag goes before the variable.
+    for words in ["HELIOSTAT_CORES (--cores): `x`", "HELIOSTAT_FRESHNESS (--freshness): "] {
+        assert!(said.contains(words), "{words} in {said}");
+    }
+    assert!(!said.contains("nowhere"), "{said}");
+    let mut both = command(&[], folder.path());
+    both.env("HELIOSTAT_CORES", "2").arg("--cores=x");
+    let (_, said) = run(both);
+    assert!(said.contains("--cores: `x`") && !said.contains("HELIOSTAT_CORES"), "{said}");
+
+    let mut misspelt = command(&[], folder.path());
+    misspelt.envs([("HELIOSTAT_CORE", "1"), ("HELIOSTAT_COLOUR", "red"), ("HELIOSTAT_KIND", "svn")]);
+    let (_, said) = run(misspelt);
+    for words in ["HELIOSTAT_CORE is no setting; did you mean HELIOSTAT_CORES?", "HELIOSTAT_COLOUR is no setting"] {
+        assert!(said.contains(words), "{words} in {said}");
+    }
+    assert!(!said.contains("HELIOSTAT_KIND is no setting"), "{said}");
+}
+
 /// Also those of one section, those of a file that the configuration names, and before anything is listened to.
 #[test]
 fn every_mistake_about_the_upstream() {
