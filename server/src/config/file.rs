@@ -4,7 +4,7 @@ use super::{
     Mistake, Origin,
     schema::{self, Known},
 };
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -34,16 +34,53 @@ pub(super) type Section = BTreeMap<String, Setting>;
 pub(super) struct File {
     pub(super) sections: BTreeMap<String, Section>,
     pub(super) mirrors: Vec<(Origin, Section)>,
+    /// It could be read to its end.
+    pub(super) is_whole: bool,
 }
 
-/// Reads `text`, collecting mistakes.
+/// Reads `text`, collecting mistakes. Where it is no TOML, the first place is told, and what stands before it: all that
+/// would be found behind it may be for want of a quote.
 pub(super) fn read(text: &str, mistakes: &mut Vec<Mistake>) -> File {
+    let text = &with_two_brackets(text, mistakes);
     let lines = Lines::new(text);
     let (root, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
-        let offset = error.span().map_or(0, |span| span.start);
-        mistakes.push(Mistake::new(lines.origin(offset), error.message().lines().next().unwrap_or("not valid TOML")));
+    let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
+    let first = errors.into_iter().min_by_key(start);
+    let mut file = read_sections(&root, &lines, mistakes);
+    if let Some(error) = &first {
+        let origin = lines.origin(start(error));
+        mistakes.retain(|mistake| mistake.origin < origin);
+        mistakes.push(Mistake::new(origin, error.message().lines().next().unwrap_or("not valid TOML")));
     }
+    file.is_whole = first.is_none();
+    file
+}
+
+/// `[mirror]` beside `[[mirror]]` would keep all rules from being read.
+fn with_two_brackets<'a>(text: &'a str, mistakes: &mut Vec<Mistake>) -> Cow<'a, str> {
+    const ONE: &str = "[mirror]";
+    let is_one = |line: &str| {
+        let rest = line.trim_start().strip_prefix(ONE).map(str::trim);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
+    };
+    if !text.lines().any(is_one) {
+        return Cow::Borrowed(text);
+    }
+    let mut mended = String::new();
+    for (at, line) in text.lines().enumerate() {
+        if is_one(line) {
+            let text = "mirror rules are written as [[mirror]], with two brackets";
+            mistakes.push(Mistake::new(Origin::Line(at + 1), text));
+            mended += &line.replacen(ONE, "[[mirror]]", 1);
+        } else {
+            mended += line;
+        }
+        mended.push('\n');
+    }
+    Cow::Owned(mended)
+}
+
+fn read_sections(root: &Spanned<DeTable<'_>>, lines: &Lines, mistakes: &mut Vec<Mistake>) -> File {
     let mut file = File::default();
     for (name, value) in root.get_ref() {
         let origin = lines.origin(name.span().start);
@@ -68,7 +105,7 @@ pub(super) fn read(text: &str, mistakes: &mut Vec<Mistake>) -> File {
                     let origin = lines.origin(table.span().start);
                     match table.get_ref() {
                         DeValue::Table(table) => {
-                            let section = read_section("mirror", table, &lines, mistakes);
+                            let section = read_section("mirror", table, lines, mistakes);
                             file.mirrors.push((origin, section));
                         }
                         _ => mistakes.push(Mistake::new(origin, "mirror rules are written as [[mirror]] sections")),
@@ -79,7 +116,7 @@ pub(super) fn read(text: &str, mistakes: &mut Vec<Mistake>) -> File {
                 mistakes.push(Mistake::new(origin, "mirror rules are written as [[mirror]], with two brackets"))
             }
             (_, DeValue::Table(table)) => {
-                let section = read_section(name, table, &lines, mistakes);
+                let section = read_section(name, table, lines, mistakes);
                 file.sections.insert(name.to_owned(), section);
             }
             _ => mistakes

@@ -293,6 +293,10 @@ impl Config {
     pub fn load(text: &str, overrides: &Overrides) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Vec::new();
         let file = file::read(text, &mut mistakes);
+        if !file.is_whole {
+            mistakes.sort();
+            return Err(mistakes);
+        }
         let settled = settle::settle(file, overrides, &mut mistakes);
         mistakes.sort();
         match settled.config {
@@ -305,6 +309,10 @@ impl Config {
     pub fn load_beside(text: &str, overrides: &Overrides) -> Result<Beside, Vec<Mistake>> {
         let mut mistakes = Vec::new();
         let file = file::read(text, &mut mistakes);
+        if !file.is_whole {
+            mistakes.sort();
+            return Err(mistakes);
+        }
         let settled = settle::settle(file, overrides, &mut mistakes);
         if mistakes.iter().any(|mistake| mistake.origin != Origin::Nowhere) {
             mistakes.sort();

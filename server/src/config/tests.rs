@@ -267,6 +267,49 @@ red = 1
     assert_eq!(found, expected);
 }
 
+/// What can't be read as TOML is told once: what would follow from it is not told of.
+#[test]
+fn one_syntax_error_and_nothing_of_what_follows_from_it() {
+    let rest =
+        "\n[upstream]\nurl = \"https://h\"\n[[mirror]]\ninclude = [\"a\"]\nwait = \"5s\"\n[store]\ngrace = \"5min\"\n";
+    for (first, line) in [
+        ("[node]\ndata = \"/srv", 2),
+        ("[node]\ndata = /srv\"", 2),
+        ("[node\ndata = \"/srv\"", 1),
+        ("node]\ndata = \"/srv\"", 1),
+        ("[node]\ndata \"/srv\"", 2),
+        ("[node]\ndata = \"/srv\"\ncores = 1\ncores = 2", 4),
+        ("[node]\ncores = \n[http]\nlisten = ", 2),
+    ] {
+        let found = mistakes(&format!("{first}{rest}"));
+        assert_eq!(found.len(), 1, "{first:?}: {found:#?}");
+        assert!(found[0].starts_with(&format!("line {line}: ")), "{first:?}: {found:?}");
+    }
+    // What stands before it and is wrong by itself is.
+    let found = mistakes(&format!("[node]\nnam = 1\n[http]\nlisten = \"1{rest}"));
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert_eq!(found[0], "line 2: unknown key `nam` in [node]");
+    assert!(found[1].starts_with("line 4: "), "{found:?}");
+}
+
+/// A rule with one bracket too few hides none of the mistakes in the others.
+#[test]
+fn a_mirror_with_one_bracket() {
+    let rules = ["[mirror]\ninclude = [\"a\"]\nwat = 1\n", "[[mirror]]\ninclude = [\"b\"]\nwait = \"1\"\nwot = 1\n"];
+    for (first, second, lines) in [(0, 1, [3, 5, 8, 9]), (1, 0, [5, 6, 7, 9])] {
+        let text = format!("[upstream]\nurl = \"https://h\"\n{}{}", rules[first], rules[second]);
+        let found = mistakes(&text);
+        let at = found.iter().map(|m| m.split(':').next().unwrap().to_owned()).collect::<Vec<_>>();
+        assert_eq!(at, lines.map(|line| format!("line {line}")), "{found:#?}");
+        assert!(
+            found.iter().any(|m| m.ends_with("mirror rules are written as [[mirror]], with two brackets")),
+            "{found:?}"
+        );
+    }
+    let found = mistakes("[upstream]\nurl = \"https://h\"\n[mirror]\ninclude = [\"a\"]\n");
+    assert_eq!(found, ["line 3: mirror rules are written as [[mirror]], with two brackets"]);
+}
+
 /// A table is a table, however it is written, and its keys have lines of their own.
 #[test]
 fn certificates_and_keys() {
