@@ -314,7 +314,7 @@ fn log(record: &Record, wire: &Wire, client: Option<IpAddr>, bytes: u64, started
         freshness = record.freshness,
         generation = record.generation.as_deref(),
         duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        error = error.as_deref().map(|text| text.escape_debug().to_string()),
+        error = error.as_deref(),
         "request"
     );
 }

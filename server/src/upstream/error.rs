@@ -171,12 +171,20 @@ impl fmt::Display for UpstreamError {
 
 impl std::error::Error for UpstreamError {}
 
-/// Text from outside, fit for a log line: escaped, and not longer than it needs to be.
+/// Text from outside, fit for a log line: what is not printable is escaped, and it is not longer than it needs to be.
+/// Quotes stay, for whoever puts it between some.
 #[must_use]
 pub fn escaped(text: &[u8]) -> String {
     use heliostat_core::limits::UPSTREAM_TEXT_BYTES_MAX;
     let cut = &text[..text.len().min(UPSTREAM_TEXT_BYTES_MAX)];
-    String::from_utf8_lossy(cut).trim().escape_debug().to_string()
+    let mut escaped = String::new();
+    for c in String::from_utf8_lossy(cut).trim().chars() {
+        match c {
+            '\'' | '"' | '\\' => escaped.push(c),
+            c => escaped.extend(c.escape_debug()),
+        }
+    }
+    escaped
 }
 
 #[cfg(test)]
@@ -197,5 +205,6 @@ mod tests {
     fn text_from_outside_cannot_write_our_log() {
         assert_eq!(escaped(b"gone\n\x1b[2Jroot: \xff \n"), "gone\\n\\u{1b}[2Jroot: \u{fffd}");
         assert!(escaped(&[b'x'; 100_000]).len() <= 1_000);
+        assert_eq!(escaped(b"the upstream's \"x\" \\ y"), "the upstream's \"x\" \\ y", "quoted where it is logged");
     }
 }

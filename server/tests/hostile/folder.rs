@@ -90,6 +90,9 @@ fn the_folder_is_away() {
     server.until("that is said", |server| server.log().contains("could not be listed"));
     assert!(server.log().contains("the upstream folder can't be read"), "{}", server.log());
     assert_eq!((server.status(), status(&references(&server, "team/app.git"))), (Some(503), 503));
+    // Quoted where the request is logged, and no more than that.
+    server.logs("error=\"the upstream's folder can't be read now");
+    assert!(!server.log().contains('\\'), "{}", server.log());
     fs::rename(&aside, &there).unwrap();
     server.until("all is mirrored", |server| server.status() == Some(200) && repositories(server) == 2);
     assert!(is_confirmed(&references(&server, "team/app.git")));
