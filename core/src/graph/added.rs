@@ -5,7 +5,7 @@
 
 use super::{
     Graph,
-    history::{History, is_empty_tree},
+    history::{Fields, History, is_empty_tree},
 };
 use crate::{
     ObjectId, limits,
@@ -45,20 +45,15 @@ pub fn commit_table(objects: &Database, pack: u32, stop: &AtomicBool) -> Result<
         outside: HashMap::new(),
         outside_ids: Vec::new(),
         trees: TreeCache::default(),
+        known: HashMap::new(),
         left: limits::commit_table_entries_max(objects.numbers_end()),
     };
-    // Oldest first: the trees of the parents have just been read then.
-    let mut made: Vec<Option<Made>> = Vec::new();
-    made.resize_with(positions.len(), || None);
-    for (row, position) in positions.iter().enumerate().rev() {
+    // Newest first, which is how packs lie: an older tree is a delta of the one that was read before.
+    for position in positions {
         maker.history.check_stop()?;
-        let Some(own) = maker.row(*position, &rows, &made)? else { return Ok(None) };
-        made[row] = Some(own);
-    }
-    for (position, made) in positions.iter().zip(made) {
-        let Some(made) = made else { continue };
+        let Some(made) = maker.row(position, &rows)? else { return Ok(None) };
         let (parents, added) = (&made.parents, &made.added);
-        if !table.push(Row { position: *position, date: made.date, tree: made.tree, parents, added }) {
+        if !table.push(Row { position, date: made.date, tree: made.tree, parents, added }) {
             return Ok(None);
         }
     }
@@ -68,7 +63,6 @@ pub fn commit_table(objects: &Database, pack: u32, stop: &AtomicBool) -> Result<
 struct Made {
     date: u64,
     tree: Link,
-    root: Option<Number>,
     parents: Vec<Link>,
     added: Vec<Added>,
 }
@@ -82,6 +76,8 @@ struct Maker<'a> {
     outside: HashMap<ObjectId, u32>,
     outside_ids: Vec<ObjectId>,
     trees: TreeCache,
+    /// Parents whose own turn has not come.
+    known: HashMap<Number, Fields>,
     /// Entries of trees that may still be met.
     left: u64,
 }
@@ -91,14 +87,9 @@ type Place = (Number, Vec<Number>);
 
 impl Maker<'_> {
     /// `None`: too much has been met.
-    fn row(
-        &mut self,
-        position: u32,
-        rows: &HashMap<u32, u32>,
-        made: &[Option<Made>],
-    ) -> Result<Option<Made>, ReadError> {
+    fn row(&mut self, position: u32, rows: &HashMap<u32, u32>) -> Result<Option<Made>, ReadError> {
         let objects = self.history.graph.objects;
-        let fields = self.history.fields(objects.own_number(self.pack, position))?;
+        let fields = self.fields(objects.own_number(self.pack, position))?;
         let sealed = &objects.packs()[self.pack as usize];
         let (mut parents, mut roots) = (Vec::new(), Vec::new());
         for parent in &fields.parents {
@@ -107,13 +98,10 @@ impl Maker<'_> {
                 Some(row) => Link::inside(*row),
                 None => self.outside(parent),
             });
-            roots.extend(match row.and_then(|row| made.get(*row as usize)?.as_ref()) {
-                Some(made) => made.root,
-                None => {
-                    let tree = self.history.fields(objects.require(parent)?)?.tree;
-                    self.tree_number(&tree)?
-                }
-            });
+            let number = objects.require(parent)?;
+            let fields = self.fields(number)?;
+            roots.extend(self.tree_number(&fields.tree)?);
+            self.known.insert(number, fields);
         }
         let root = self.tree_number(&fields.tree)?;
         let tree = match root {
@@ -121,7 +109,15 @@ impl Maker<'_> {
             None => Link::NOTHING,
         };
         let Some(added) = self.added(root, roots)? else { return Ok(None) };
-        Ok(Some(Made { date: fields.date, tree, root, parents, added }))
+        Ok(Some(Made { date: fields.date, tree, parents, added }))
+    }
+
+    /// Each commit is read about once: as a parent, and then no more.
+    fn fields(&mut self, commit: Number) -> Result<Fields, ReadError> {
+        match self.known.remove(&commit) {
+            Some(fields) => Ok(fields),
+            None => self.history.fields(commit),
+        }
     }
 
     /// Nothing: the empty tree, which is not stored.
