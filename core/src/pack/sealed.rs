@@ -211,6 +211,13 @@ impl SealedPack {
         }
     }
 
+    /// Bytes of the pack, its index (`gitformat-pack`, version 2: a table of 28 bytes an object) and its sidecar on the disk.
+    pub fn disk_bytes(&self) -> u64 {
+        const INDEX_FIXED: u64 = 8 + 1_024 + 40;
+        let sidecar = std::fs::metadata(self.commits_path()).map_or(0, |metadata| metadata.len());
+        self.bytes().len() as u64 + INDEX_FIXED + 28 * u64::from(self.len()) + sidecar
+    }
+
     /// Where the sidecar with the table of its commits lies.
     pub fn commits_path(&self) -> PathBuf {
         self.path.with_extension("commits")

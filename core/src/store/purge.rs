@@ -68,7 +68,7 @@ impl MirroredRepository {
         Err(StoreError::Purged)
     }
 
-    /// Bytes of the packs and their indexes that lie on the disk, those on their way out too, and of kept entries.
+    /// Bytes of the packs, their indexes and tables that lie on the disk, those on their way out too, and of kept entries.
     pub fn disk_bytes(&self) -> u64 {
         let leaving = self.lock_writer().leaving_bytes();
         self.snapshot().map_or(0, |snapshot| snapshot.pack_bytes()) + leaving + self.entries.load().bytes()
@@ -119,9 +119,8 @@ impl MirroredRepository {
 }
 
 impl Snapshot {
-    /// Bytes of its packs and their indexes (`gitformat-pack`, version 2: a table of 28 bytes an object).
+    /// Bytes of its packs with their indexes and tables of commits.
     pub fn pack_bytes(&self) -> u64 {
-        const FIXED: u64 = 8 + 1_024 + 40;
-        self.objects.packs().iter().map(|pack| pack.bytes().len() as u64 + FIXED + 28 * u64::from(pack.len())).sum()
+        self.objects.packs().iter().map(|pack| pack.disk_bytes()).sum()
     }
 }

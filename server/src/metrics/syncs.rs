@@ -109,7 +109,7 @@ impl SyncCounts {
         text.counter("heliostat_evictions_total", "Repositories that went because the store was full.")
             .is(self.evictions.get());
         text.counter("heliostat_evicted_bytes_total", "Bytes of their packs.").is(self.evicted_bytes.get());
-        let help = "Bytes of all packs and indexes, those on their way out too, when that was looked at last.";
+        let help = "Bytes of all packs, indexes, tables of commits and kept entries, packs on their way out too, when that was looked at last.";
         text.gauge("heliostat_store_bytes", help).is(self.store_bytes.get());
         let help = "Consolidations of packs that changed something, and those that failed.";
         let mut family = text.counter("heliostat_consolidations_total", help);
