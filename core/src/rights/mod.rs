@@ -13,4 +13,4 @@ mod tests;
 pub use key::{Action, Key, Keyring};
 pub use machine::{Asked, Challenges, Effect, Outcome, Policy, Refusal, Rights, Ticket, Verdict};
 pub use memory::Memory;
-pub use sources::{Rate, Source};
+pub use sources::{Payers, Rate, Source};

@@ -10,6 +10,22 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source(pub u64);
 
+/// Who pays for what a request leads to at the upstream: each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payers {
+    /// The address it comes from, whatever it brings: credentials can be made up.
+    pub address: Source,
+    /// The credential that it brings, wherever it comes from.
+    pub credential: Option<Source>,
+}
+
+impl Payers {
+    /// Both, or the one.
+    pub fn iter(self) -> impl Iterator<Item = Source> {
+        std::iter::once(self.address).chain(self.credential)
+    }
+}
+
 /// So many in the long run, so many at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {

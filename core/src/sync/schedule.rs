@@ -30,7 +30,7 @@ use crate::{
     fault::Fault,
     limits::{SYNC_UNKNOWN_MAX, SYNC_WAITING_MAX},
     retry::{Attempts, Backoff},
-    rights::Source,
+    rights::Payers,
 };
 use first_copies::FirstCopies;
 use std::{
@@ -99,7 +99,7 @@ struct Repository {
     /// Its fetch holds one of the slots for first mirrors.
     creating: bool,
     /// It is counted as a first mirror that is under way for this source.
-    first_copy_of: Option<Source>,
+    first_copy_of: Option<Payers>,
     /// The question was asked by the interval alone.
     background: bool,
     /// What it found waits for a fetch, and nobody for that.
@@ -212,8 +212,8 @@ impl Schedule {
         self.repositories.get(path).is_some_and(|repository| repository.known)
     }
 
-    /// A caller wants to hear what the upstream says from now on. `source` is who pays for a first mirror.
-    pub fn ask(&mut self, now: Duration, path: &Arc<str>, ticket: Ticket, need: Need, source: Option<Source>) {
+    /// A caller wants to hear what the upstream says from now on. `payers` pay for a first mirror.
+    pub fn ask(&mut self, now: Duration, path: &Arc<str>, ticket: Ticket, need: Need, payers: Option<Payers>) {
         if self.waiting >= SYNC_WAITING_MAX {
             return self.refuse(path, ticket, "too many callers wait for the upstream");
         }
@@ -239,7 +239,7 @@ impl Schedule {
                     let path = path.clone();
                     return self.effects.push_back(Effect::Answer { path, tickets: vec![ticket], verdict });
                 }
-                if let Err(why) = self.begin_first_copy(path, source) {
+                if let Err(why) = self.begin_first_copy(path, payers) {
                     self.rest(now, path);
                     return self.refuse(path, ticket, why);
                 }

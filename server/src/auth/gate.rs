@@ -17,7 +17,7 @@ use crate::{
 use heliostat_core::{
     RepositoryPath,
     fault::Fault,
-    rights::{Outcome, Source},
+    rights::{Outcome, Payers, Source},
 };
 use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
@@ -39,7 +39,7 @@ pub async fn admit(exchange: &Exchange<'_>, path: RepositoryPath) -> Result<Gran
         return Err(Refused::Missing);
     }
     if node.rights.way(false) == Way::Everybody {
-        return Ok(Grant::everybody(path, node.rights.source(exchange.client)));
+        return Ok(Grant::everybody(path, Payers { address: node.rights.source(exchange.client), credential: None }));
     }
     let credential = match &exchange.head.authorization {
         Some(line) => Credential::parse(line).map_err(|_| Refused::Malformed)?,
@@ -49,10 +49,10 @@ pub async fn admit(exchange: &Exchange<'_>, path: RepositoryPath) -> Result<Gran
     let is_here = || node.mirrors().and_then(|mirrors| mirrors.syncs.find(&path)).is_some();
     let caller = Caller { shard: exchange.shard, address: exchange.client, credential };
     match way {
-        Way::Everybody => Ok(Grant::everybody(path, caller.source())),
-        Way::Mirror if is_here() => Ok(Grant::as_the_mirror(path, caller.source())),
+        Way::Everybody => Ok(Grant::everybody(path, caller.payers())),
+        Way::Mirror if is_here() => Ok(Grant::as_the_mirror(path, caller.payers())),
         // Nothing is begun for a path that the upstream may not show: it is asked about first, at its source's expense.
-        Way::Mirror => caller.judged(path.clone()).await.map(|_| Grant::as_the_mirror(path, caller.source())),
+        Way::Mirror => caller.judged(path.clone()).await.map(|_| Grant::as_the_mirror(path, caller.payers())),
         Way::Judge => caller.judged(path).await,
     }
 }
@@ -85,20 +85,20 @@ impl Caller<'_> {
         let mut refused = None;
         for spelling in spellings {
             match (self.ask(self.credential.as_ref(), &spelling).await, &refused) {
-                (Ok(()), _) if lets_in(&spelling) => return Ok(Grant::judged(path, spelling, self.source())),
+                (Ok(()), _) if lets_in(&spelling) => return Ok(Grant::judged(path, spelling, self.payers())),
                 (Ok(()), _) => {}
                 // Nobody can tell what this credential is worth now; but everybody may read what is public.
                 (Err(Refused::Unavailable(_) | Refused::Useless(_)), None)
                     if self.may_read_as_everybody(mirrors, &path) =>
                 {
-                    return Ok(Grant::as_the_mirror(path, self.address()));
+                    return Ok(Grant::as_the_mirror(path, self.address_alone()));
                 }
                 // It is the spelling that is here of which somebody's credentials would let in: they are asked for.
                 (Err(Refused::Unavailable(_)), Some(Refused::NeedCredentials(_, false))) => {}
                 (Err(Refused::Unavailable(fault)), _) => {
                     let is_public = self.credential.is_some() && self.ask(None, &spelling).await.is_ok();
                     return if is_public && lets_in(&spelling) {
-                        Ok(Grant::judged(path, spelling, self.address()))
+                        Ok(Grant::judged(path, spelling, self.address_alone()))
                     } else {
                         Err(Refused::Unavailable(fault))
                     };
@@ -111,13 +111,18 @@ impl Caller<'_> {
         Err(refused.unwrap_or(Refused::Missing))
     }
 
-    /// Who pays for what a grant leads to: whose credential it is, wherever it comes from; else the address.
-    fn source(&self) -> Source {
+    /// Who pays for what a grant leads to. A host shows what is public to any credential, also to one that is made up.
+    fn payers(&self) -> Payers {
         let rights = &self.shard.node.rights;
-        self.credential.as_ref().map_or_else(|| self.address(), |credential| rights.source_of(credential))
+        let credential = self.credential.as_ref().map(|credential| rights.source_of(credential));
+        Payers { credential, ..self.address_alone() }
     }
 
     /// The same, where the credential counts for nothing.
+    fn address_alone(&self) -> Payers {
+        Payers { address: self.address(), credential: None }
+    }
+
     fn address(&self) -> Source {
         self.shard.node.rights.source(self.address)
     }

@@ -1,6 +1,6 @@
 //! The proof that a caller may read one repository: the argument of whatever reads it.
 
-use heliostat_core::{RepositoryPath, rights::Source};
+use heliostat_core::{RepositoryPath, rights::Payers};
 
 /// Somebody may read this repository, in this request. Made by the [gate](super::gate) alone.
 #[derive(Clone, Debug)]
@@ -8,7 +8,7 @@ pub struct Grant {
     asked_for: RepositoryPath,
     by: By,
     /// Who pays for what this costs the upstream.
-    source: Source,
+    payers: Payers,
 }
 
 /// Who said so.
@@ -24,16 +24,16 @@ enum By {
 }
 
 impl Grant {
-    pub(super) fn everybody(asked_for: RepositoryPath, source: Source) -> Self {
-        Self { asked_for, by: By::Everybody, source }
+    pub(super) fn everybody(asked_for: RepositoryPath, payers: Payers) -> Self {
+        Self { asked_for, by: By::Everybody, payers }
     }
 
-    pub(super) fn as_the_mirror(asked_for: RepositoryPath, source: Source) -> Self {
-        Self { asked_for, by: By::Mirror, source }
+    pub(super) fn as_the_mirror(asked_for: RepositoryPath, payers: Payers) -> Self {
+        Self { asked_for, by: By::Mirror, payers }
     }
 
-    pub(super) fn judged(asked_for: RepositoryPath, judged: RepositoryPath, source: Source) -> Self {
-        Self { asked_for, by: By::Judge(judged), source }
+    pub(super) fn judged(asked_for: RepositoryPath, judged: RepositoryPath, payers: Payers) -> Self {
+        Self { asked_for, by: By::Judge(judged), payers }
     }
 
     /// What the caller called the repository.
@@ -41,9 +41,9 @@ impl Grant {
         &self.asked_for
     }
 
-    /// Where the caller comes from: a credential that was judged, or an address.
-    pub fn source(&self) -> Source {
-        self.source
+    /// Who pays for it.
+    pub fn payers(&self) -> Payers {
+        self.payers
     }
 
     /// Whether it rests on what the upstream says to the mirror.

@@ -24,7 +24,7 @@ use heliostat_core::{
     RepositoryPath,
     fault::Fault,
     limits::CAPABILITIES_WAIT,
-    rights::Source,
+    rights::Payers,
     store::{MirroredRepository, RepositoryId, Snapshot, Stale},
     sync::{Decision, Known, Mode},
 };
@@ -114,7 +114,7 @@ pub async fn resolve(node: &Node, grant: &Grant, ask: Ask) -> Result<Found, Unre
         (Decision::AskBriefly, Some((found, _))) => {
             match task::within(
                 wait.min(CAPABILITIES_WAIT),
-                mirrors.syncs.references(path.as_str(), Some(grant.source())),
+                mirrors.syncs.references(path.as_str(), Some(grant.payers())),
             )
             .await
             {
@@ -122,7 +122,7 @@ pub async fn resolve(node: &Node, grant: &Grant, ask: Ask) -> Result<Found, Unre
                 _ => return found.covered(node),
             }
         }
-        _ => confirm(mirrors, path, wait, ask, Some(grant.source())).await,
+        _ => confirm(mirrors, path, wait, ask, Some(grant.payers())).await,
     };
     finish(node, grant, ask, confirmed)
 }
@@ -213,17 +213,17 @@ fn is_proven(node: &Node, grant: &Grant, age: Option<Duration>) -> bool {
     !grant.is_the_mirrors() || node.rights.is_all_public() || age.is_some()
 }
 
-/// The upstream's word on `path`, within `wait`. `source` pays for a first copy.
+/// The upstream's word on `path`, within `wait`. `payers` pay for a first copy.
 pub async fn confirm(
     mirrors: &Mirrors,
     path: &RepositoryPath,
     wait: Duration,
     ask: Ask,
-    source: Option<Source>,
+    payers: Option<Payers>,
 ) -> Confirmed {
     let answer = match ask {
-        Ask::Whole => mirrors.syncs.confirm(path.as_str(), source),
-        Ask::Always | Ask::IfOld | Ask::IfAbsent => mirrors.syncs.references(path.as_str(), source),
+        Ask::Whole => mirrors.syncs.confirm(path.as_str(), payers),
+        Ask::Always | Ask::IfOld | Ask::IfAbsent => mirrors.syncs.references(path.as_str(), payers),
     };
     match task::within(wait, answer).await {
         Some(Ok(confirmed)) => confirmed,

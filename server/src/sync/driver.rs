@@ -13,7 +13,7 @@ use heliostat_core::{
     RepositoryPath,
     fault::Fault,
     retry::{Attempts, Backoff},
-    rights::Source,
+    rights::Payers,
     store::{MirroredRepository, Refusal},
     sync::{BreakerPolicy, Effect, EmptyGuard, Judgement, Need, Policy, Schedule, Ticket, Verdict},
 };
@@ -35,7 +35,7 @@ const RETRY: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::fr
 
 pub(super) enum Event {
     /// Somebody wants to know.
-    Confirm { path: RepositoryPath, need: Need, source: Option<Source>, reply: oneshot::Sender<Confirmed> },
+    Confirm { path: RepositoryPath, need: Need, payers: Option<Payers>, reply: oneshot::Sender<Confirmed> },
     /// Somebody waits for the end of the fetch that is under way.
     Park { path: RepositoryPath, reply: oneshot::Sender<Arrival> },
     /// Somebody wants objects that nothing here leads to.
@@ -173,7 +173,7 @@ impl Driver {
     fn apply(&mut self, event: Event) {
         let now = self.shared.now();
         match event {
-            Event::Confirm { path, need, source, reply } => {
+            Event::Confirm { path, need, payers, reply } => {
                 let path = self.shared.canonical(&path);
                 if self.shared.config.rule(path.as_str()).is_none() {
                     let _ = reply.send(Confirmed::NotFound);
@@ -182,7 +182,7 @@ impl Driver {
                 self.forgotten.remove(path.as_str());
                 self.last_ticket += 1;
                 self.waiting.insert(self.last_ticket, reply);
-                self.schedule.ask(now, &path.as_str().into(), self.last_ticket, need, source);
+                self.schedule.ask(now, &path.as_str().into(), self.last_ticket, need, payers);
             }
             Event::Park { path, reply } => {
                 self.arrivals.park(&self.shared.canonical(&path).as_str().into(), reply);

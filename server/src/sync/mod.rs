@@ -33,7 +33,7 @@ use futures_channel::oneshot;
 use heliostat_core::{
     ObjectId, RepositoryPath,
     fault::Fault,
-    rights::Source,
+    rights::Payers,
     store::{MirroredRepository, Refusal, Snapshot, Store},
     sync::Need,
 };
@@ -160,22 +160,22 @@ impl Syncs {
     }
 
     /// Asks the upstream about `path` (`team/app.git`) and syncs what moved. Questions that arrive before one is asked
-    /// share it. The sender never blocks; dropping the receiver does not cancel the sync. `source` pays, if the repository is
+    /// share it. The sender never blocks; dropping the receiver does not cancel the sync. `payers` pay, if the repository is
     /// not mirrored yet; the operator has none.
-    pub fn confirm(&self, path: &str, source: Option<Source>) -> oneshot::Receiver<Confirmed> {
-        self.ask(path, Need::Objects, source)
+    pub fn confirm(&self, path: &str, payers: Option<Payers>) -> oneshot::Receiver<Confirmed> {
+        self.ask(path, Need::Objects, payers)
     }
 
     /// The same, without waiting for the objects of what moved.
-    pub fn references(&self, path: &str, source: Option<Source>) -> oneshot::Receiver<Confirmed> {
-        self.ask(path, Need::References, source)
+    pub fn references(&self, path: &str, payers: Option<Payers>) -> oneshot::Receiver<Confirmed> {
+        self.ask(path, Need::References, payers)
     }
 
-    fn ask(&self, path: &str, need: Need, source: Option<Source>) -> oneshot::Receiver<Confirmed> {
+    fn ask(&self, path: &str, need: Need, payers: Option<Payers>) -> oneshot::Receiver<Confirmed> {
         let (reply, receiver) = oneshot::channel();
         match path.parse::<RepositoryPath>() {
             // If the threads have ended the reply is dropped, and the receiver learns that nobody will answer.
-            Ok(path) => drop(self.events.send(driver::Event::Confirm { path, need, source, reply })),
+            Ok(path) => drop(self.events.send(driver::Event::Confirm { path, need, payers, reply })),
             Err(_) => drop(reply.send(Confirmed::NotFound)),
         }
         receiver

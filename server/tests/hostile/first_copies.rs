@@ -99,12 +99,16 @@ fn first_copies_are_bounded_for_each_source_and_in_all() {
     assert!(has_one_more(1, "of-1-0-0", "") && has_one_more(2, "of-1-0-0", ""));
     let text = ask(&server, 1, "more", "");
     assert!(text.contains("not mirrored yet are being fetched for you, try again"), "{text}");
-    // A credential that the upstream takes counts by itself, wherever it comes from.
+    // Nor does an address get more by what it brings, which this host takes whatever it is.
     let alice = "Authorization: Basic YWxpY2U6eA==\r\n";
-    assert_eq!((0..3).filter(|n| has_one_more(1, &format!("of-alice-{n}"), alice)).count(), 3, "of a credential");
-    assert_eq!(of(2, alice), OF_A_SOURCE - 3, "of the same credential");
-    assert_eq!(of(3, ""), IN_ALL - 2 * OF_A_SOURCE, "in all");
-    let text = ask(&server, 3, "more", "");
+    for credential in [alice, "Authorization: Basic eDox\r\n", "Authorization: Bearer made-up\r\n"] {
+        assert_eq!(of(1, credential), 0, "{credential}");
+    }
+    // A credential counts wherever it comes from.
+    assert_eq!((0..3).filter(|n| has_one_more(2, &format!("of-alice-{n}"), alice)).count(), 3, "of a credential");
+    assert_eq!(of(3, alice), OF_A_SOURCE - 3, "of the same credential");
+    assert_eq!(of(4, ""), IN_ALL - 2 * OF_A_SOURCE, "in all");
+    let text = ask(&server, 5, "more", "");
     assert!(text.contains("not mirrored yet are being fetched, try again"), "{text}");
     // They end, and there is room again.
     fails.store(true, SeqCst);

@@ -4,7 +4,7 @@
 //! take them from everybody: [`Policy::moved_max`] ends questions about all repositories, those that are mirrored too.
 
 use super::{Policy, Schedule};
-use crate::rights::Source;
+use crate::rights::{Payers, Source};
 use std::{collections::HashMap, sync::Arc};
 
 /// Those that are under way, by who began them.
@@ -15,40 +15,46 @@ pub(super) struct FirstCopies {
 }
 
 impl FirstCopies {
-    /// One more for `source`, or the words for who can't have it.
-    fn begin(&mut self, policy: &Policy, source: Source) -> Result<(), &'static str> {
-        if self.of_source.get(&source).is_some_and(|count| *count >= policy.first_copies_per_source.max(1)) {
+    /// One more for `payers`, or the words for who can't have it.
+    fn begin(&mut self, policy: &Policy, payers: Payers) -> Result<(), &'static str> {
+        let has_its_share =
+            |source| self.of_source.get(&source).is_some_and(|count| *count >= policy.first_copies_per_source.max(1));
+        if payers.iter().any(has_its_share) {
             return Err("too many repositories that are not mirrored yet are being fetched for you, try again");
         }
         if self.in_all >= policy.first_copies.max(1) {
             return Err("too many repositories that are not mirrored yet are being fetched, try again");
         }
-        *self.of_source.entry(source).or_default() += 1;
+        for source in payers.iter() {
+            *self.of_source.entry(source).or_default() += 1;
+        }
         self.in_all += 1;
         Ok(())
     }
 
-    fn end(&mut self, source: Source) {
+    fn end(&mut self, payers: Payers) {
         self.in_all -= 1;
-        if let Some(count) = self.of_source.get_mut(&source) {
-            *count -= 1;
-            if *count == 0 {
-                self.of_source.remove(&source);
+        for source in payers.iter() {
+            if let Some(count) = self.of_source.get_mut(&source) {
+                *count -= 1;
+                if *count == 0 {
+                    self.of_source.remove(&source);
+                }
             }
         }
     }
 }
 
 impl Schedule {
-    /// Somebody wants what nothing is done for yet. Who asks as the operator does has no source, and no bound.
-    pub(super) fn begin_first_copy(&mut self, path: &Arc<str>, source: Option<Source>) -> Result<(), &'static str> {
+    /// Somebody wants what nothing is done for yet. Who asks as the operator does does not pay, and has no bound.
+    pub(super) fn begin_first_copy(&mut self, path: &Arc<str>, payers: Option<Payers>) -> Result<(), &'static str> {
         let Some(repository) = self.repositories.get_mut(path) else { return Ok(()) };
         if repository.known || !repository.is_idle() || repository.first_copy_of.is_some() {
             return Ok(());
         }
-        if let Some(source) = source {
-            self.first_copies.begin(&self.policy, source)?;
-            repository.first_copy_of = Some(source);
+        if let Some(payers) = payers {
+            self.first_copies.begin(&self.policy, payers)?;
+            repository.first_copy_of = Some(payers);
         }
         Ok(())
     }
@@ -57,9 +63,9 @@ impl Schedule {
     pub(super) fn end_first_copy(&mut self, path: &Arc<str>) {
         let Some(repository) = self.repositories.get_mut(path) else { return };
         if (repository.known || repository.is_idle())
-            && let Some(source) = repository.first_copy_of.take()
+            && let Some(payers) = repository.first_copy_of.take()
         {
-            self.first_copies.end(source);
+            self.first_copies.end(payers);
         }
     }
 
@@ -88,7 +94,13 @@ mod tests {
         let Policy { first_copies: in_all, first_copies_per_source: of_one, .. } = policy();
         let path = |source: u64, number: usize| -> Arc<str> { format!("{source}/{number}.git").into() };
         let ask = |schedule: &mut Schedule, source: u64, number: usize| {
-            schedule.ask(SECOND, &path(source, number), 1, Need::References, Some(Source(source)));
+            schedule.ask(
+                SECOND,
+                &path(source, number),
+                1,
+                Need::References,
+                Some(Payers { address: Source(source), credential: None }),
+            );
             let (_, answers) = effects(schedule, SECOND);
             match &answers[..] {
                 [] => None,
@@ -124,5 +136,30 @@ mod tests {
         schedule.fetched(SECOND, &path(0, 2), failed());
         assert_eq!(schedule.first_copies(), (in_all - 3, 1));
         assert_eq!(ask(&mut schedule, 0, 7), None);
+    }
+
+    /// A credential that is made up anew each time gets an address nothing, nor do many addresses get it for one credential.
+    #[test]
+    fn an_address_pays_whatever_it_brings_and_a_credential_wherever_it_comes_from() {
+        for (of_address, of_credential) in [(1, 0), (0, 1)] {
+            let mut schedule = Schedule::new(policy(), 1);
+            for number in 0..=policy().first_copies_per_source {
+                let change = number as u64;
+                let payers = Payers {
+                    address: Source(1_000 + change * of_credential),
+                    credential: Some(Source(2_000 + change * of_address)),
+                };
+                let path: Arc<str> = format!("{number}.git").into();
+                schedule.ask(SECOND, &path, 1, Need::References, Some(payers));
+                let (_, answers) = effects(&mut schedule, SECOND);
+                assert_eq!(answers.len(), usize::from(number == policy().first_copies_per_source), "{payers:?}");
+            }
+            assert_eq!(schedule.first_copies().0, policy().first_copies_per_source);
+            for number in 0..policy().first_copies_per_source {
+                schedule.answered(SECOND, &format!("{number}.git").into(), Verdict::Missing);
+            }
+            while schedule.poll(SECOND).is_some() {}
+            assert_eq!(schedule.first_copies(), (0, 0), "nothing is left of them");
+        }
     }
 }
