@@ -15,10 +15,13 @@ const BYTES_MAX: u64 = 16 << 10;
 pub struct OwnCredential(Secret);
 
 impl OwnCredential {
-    /// Reads `file`: one line. The error names the file and never what is in it.
+    /// Reads `file`: one line. The error never says what is in it, nor its name if there is no such file: that may be the
+    /// credential itself, written where its file's name belongs.
     pub fn read(file: &Path) -> Result<Self, String> {
         let wrong = |why: String| format!("{}: {why}", file.display());
-        let mut open = File::open(file).map_err(|error| wrong(error.to_string()))?;
+        let mut open = File::open(file).map_err(|error| {
+            format!("{error}: it is the name of a file that holds `user:password` or a token, never that itself")
+        })?;
         let metadata = open.metadata().map_err(|error| wrong(error.to_string()))?;
         if !metadata.is_file() {
             return Err(wrong("not a file".into()));
@@ -95,6 +98,9 @@ mod tests {
             assert!(error.contains(expected) && !error.contains("s3cret"), "{error}");
         }
         assert!(OwnCredential::read(folder.path()).unwrap_err().contains("not a file"));
-        assert!(OwnCredential::read(&folder.path().join("absent")).unwrap_err().contains("absent"));
+        for name in ["mirror:s3cret", "s3cret", "s3cret/with/slashes"] {
+            let error = OwnCredential::read(&folder.path().join(name)).unwrap_err();
+            assert!(error.contains("the name of a file") && !error.contains("s3cret"), "{error}");
+        }
     }
 }

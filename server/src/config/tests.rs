@@ -464,7 +464,10 @@ fn each_refusal_in_words() {
             "line 3: `ca` has no use with an upstream of kind directory",
         ),
         ("[upstream]\nurl = \"/srv\"\nhook = \"https://h/\"\nca = \"/nonexistent\"", "line 4: `ca`: /nonexistent: "),
-        ("[upstream]\nurl = \"https://h\"\ncredentials = \"/nonexistent\"", "line 3: `credentials`: /nonexistent: "),
+        (
+            "[upstream]\nurl = \"https://h\"\ncredentials = \"/nonexistent\"",
+            "line 3: `credentials`: No such file or directory (os error 2): it is the name",
+        ),
         (
             "[upstream]\nurl = \"/srv\"\n[[mirror]]\ninclude = [\"x\"]\nrefs = [\"heads\"]",
             "line 5: `heads`: a pattern on",
