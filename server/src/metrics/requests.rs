@@ -25,8 +25,8 @@ const OPERATIONS: [&str; 17] = [
     "none",
 ];
 /// What can be answered to it. `0`: nothing, because the client left before.
-const STATUSES: [u16; 19] =
-    [0, 200, 202, 307, 400, 401, 403, 404, 405, 408, 409, 410, 413, 415, 429, 431, 500, 501, 503];
+const STATUSES: [u16; 23] =
+    [0, 200, 202, 307, 400, 401, 403, 404, 405, 408, 409, 410, 413, 415, 417, 429, 431, 451, 500, 501, 502, 503, 505];
 /// What can be said of the plan that was sent ([`Record::cache`]).
 const CACHE: [&str; 3] = ["miss", "shared", "hit"];
 /// What can be said of how old an answer is ([`Record::freshness`]).
@@ -128,8 +128,11 @@ pub fn write(shards: &[ShardCounts], text: &mut Text) {
     let mut family = text.counter("heliostat_connections_total", "Connections that were let in.");
     family.sample(&[("port", "main")], sum(&|shard| shard.connections.get()));
     family.sample(&[("port", "admin")], sum(&|shard| shard.admin_connections.get()));
-    text.counter("heliostat_connections_refused_total", "Connections to the main port beyond its limits.")
-        .is(sum(&|shard| shard.turned_away.get()));
+    text.counter(
+        "heliostat_connections_refused_total",
+        "Connections beyond the limits of the main port, or of the admin port.",
+    )
+    .is(sum(&|shard| shard.turned_away.get()));
     text.gauge("heliostat_plans_waiting", "Plans that wait for a worker.").is(sum(&|shard| shard.plans_waiting.get()));
     text.gauge("heliostat_plans_running", "Plans that are being made.").is(sum(&|shard| shard.plans_running.get()));
     text.counter("heliostat_plans_refused_total", "Plans for which there was no place, or none in time.")
@@ -168,6 +171,18 @@ mod tests {
         ] {
             assert!(text.contains(&format!("{line}\n")), "{line} in {text}");
         }
+    }
+
+    /// The documentation lists the operations, all of them and no other.
+    #[test]
+    fn the_documentation_lists_every_operation() {
+        let text = include_str!("../../../docs/monitoring.md");
+        let list = text.split("Operations: ").nth(1).unwrap().split(". Status").next().unwrap();
+        let mut listed: Vec<_> = list.split('`').skip(1).step_by(2).collect();
+        let mut operations = OPERATIONS.to_vec();
+        listed.sort_unstable();
+        operations.sort_unstable();
+        assert_eq!(listed, operations);
     }
 
     /// What a record is set to anywhere in the program has a counter of its own.
