@@ -144,3 +144,25 @@ fn who_is_in_the_way() {
     let words = format!("another `heliostat sync` (process {}) is at work on {data}", first.id());
     assert!(code == 1 && said.contains(&words) && !said.contains("node"), "{code} {said}");
 }
+
+/// The line by which the documentation seeds a repository, on the configuration that it shows, does so.
+#[test]
+fn the_documented_seeding() {
+    let text = include_str!("../../../docs/install.md");
+    let config = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let line = text.lines().find(|line| line.contains("heliostat sync") && line.contains("--from")).unwrap();
+    let scene = Scene::start();
+    let upstream = Upstream { git: scene.git.clone(), folder: scene.sandbox.path().join("upstream").join(APP) };
+    let bundle = scene.sandbox.path().join("app.bundle").display().to_string();
+    scene.git.text(&upstream.folder, &["bundle", "create", "-q", &bundle, "--all"]);
+    let file = scene.sandbox.path().join("heliostat.toml").display().to_string();
+    let data = scene.sandbox.path().join("seeded").display().to_string();
+    let admin = format!("127.0.0.1:{}", free_port());
+    let here = config.replace("/srv/heliostat/data", &data).replace("https://git.example.com", &scene.upstream())
+        + &format!("[admin]\nlisten = \"{admin}\"\n");
+    std::fs::write(&file, here).unwrap();
+    let (_, arguments) = line.split_once("heliostat sync ").unwrap();
+    let arguments = arguments.replace("/etc/heliostat/heliostat.toml", &file).replace("/tmp/app.bundle", &bundle);
+    let (code, said) = scene.sync(&arguments.split(' ').collect::<Vec<_>>());
+    assert!(code == 0 && said.contains("team/app.git: current, generation 1"), "{code} {said}");
+}
