@@ -1,9 +1,10 @@
 //! Secrets are planted wherever there is one, and then searched for in everything that the run has written: the log at its
-//! most talkative, answers and their bodies, the admin port's, the data directory. In plain, in Base64, and as they stand in
-//! a URL.
+//! most talkative, answers and their bodies, the admin port's and its metrics, the data directory. In plain, in Base64, and as
+//! they stand in a URL.
 
 use super::*;
 use crate::support::http::{raw, request};
+use crate::support::tinyproxy::Tinyproxy;
 use std::process::Command;
 
 const TOKEN: &str = "ghp-CANARY-bearer-4";
@@ -11,6 +12,8 @@ const ADMIN: &str = "admin-CANARY-token-5";
 const IN_QUERY: &str = "query-CANARY-6";
 const IN_TARGET: &str = "userinfo-CANARY-7";
 const COOKIE: &str = "cookie-CANARY-8";
+const PROXY: &str = "robot:proxy-CANARY-9";
+const WEBHOOK: &str = "webhook-CANARY-secret-10";
 
 /// All forms in which a secret could have been written.
 fn forms(secret: &str) -> Vec<Vec<u8>> {
@@ -21,7 +24,8 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
         let encoded = base64(&[&b"xxx"[..shift], password.as_bytes()].concat());
         encoded[4..encoded.len() - 4].to_owned()
     });
-    let plain = [password.to_owned(), base64(secret.as_bytes()), hex(password), secret.to_owned()];
+    let in_url = password.replace('-', "%2D");
+    let plain = [password.to_owned(), base64(secret.as_bytes()), hex(password), secret.to_owned(), in_url];
     plain.into_iter().chain(shifted).map(String::into_bytes).collect()
 }
 
@@ -38,9 +42,16 @@ fn all_files(folder: &Path, found: &mut Vec<PathBuf>) {
 
 #[test]
 fn no_secret_is_written_anywhere() {
+    let mut proxy = None;
     let mut house = {
-        let config = format!("[auth]\nttl = \"1s\"\n[admin]\ntoken = \"{ADMIN}\"\n");
-        House::start_with(true, &config, "trace", |_| String::new())
+        let config = format!("[auth]\nttl = \"1s\"\n[admin]\ntoken = \"{ADMIN}\"\n[webhook]\nsecret = \"{WEBHOOK}\"\n");
+        House::start_with(true, &config, "trace", |folder| {
+            let folder = folder.join("proxy");
+            std::fs::create_dir(&folder).unwrap();
+            let (user, password) = PROXY.split_once(':').unwrap();
+            let proxy = proxy.insert(Tinyproxy::start(&folder, Some((user, password))));
+            format!("proxy = \"{}\"\n", proxy.url(&PROXY.replace('-', "%2D")))
+        })
     };
     let mut said: Vec<(String, Vec<u8>)> = Vec::new();
     let mut note = |what: String, answer: Answer| said.push((what, [answer.head.as_bytes(), &answer.body].concat()));
@@ -76,6 +87,9 @@ fn no_secret_is_written_anywhere() {
         let admin = house.mirror.admin_address().rsplit(':').next().unwrap().parse().unwrap();
         for line in [format!("Bearer {ADMIN}"), format!("Bearer {ADMIN}x"), basic(ALICE)] {
             for (method, target) in [
+                ("GET", "/metrics".to_owned()),
+                ("GET", "/status".to_owned()),
+                ("GET", "/".to_owned()),
                 ("GET", "/api/v1/node".to_owned()),
                 ("GET", "/api/v1/repositories".to_owned()),
                 ("GET", "/api/v1/syncs".to_owned()),
@@ -84,13 +98,26 @@ fn no_secret_is_written_anywhere() {
                 ("POST", "/api/v1/forget-rights".to_owned()),
             ] {
                 let answer = request(method, admin, &target, &[("Authorization", &line)], b"").unwrap();
+                assert!(target != "/metrics" || answer.text().contains("heliostat_requests_total"), "{answer:?}");
                 note(format!("{when} {target}"), answer);
             }
+        }
+        let host = house.apache.url();
+        let body = format!(
+            "{{\"object_kind\":\"push\",\"project\":{{\"path_with_namespace\":\"team/private\",\"git_http_url\":\"{host}/{PRIVATE}\"}}}}"
+        );
+        for (token, status) in [(WEBHOOK.to_owned(), 202), (format!("{WEBHOOK}x"), 401), (WEBHOOK[1..].to_owned(), 401)]
+        {
+            let headers = [("X-Gitlab-Event", "Push Hook"), ("X-Gitlab-Token", &token)];
+            let answer = request("POST", admin, "/hooks/refs-changed", &headers, body.as_bytes()).unwrap();
+            assert_eq!(answer.status, status, "{answer:?}");
+            note(format!("{when} webhook"), answer);
         }
     };
     round(&house, "at first");
     house.clone(&house.url(ALICES, Some(ALICE)), &[]).unwrap();
     house.clone(&house.url(ALICES, Some(BOB)), &[]).unwrap_err();
+    assert!(proxy.as_ref().is_some_and(|proxy| proxy.requests("GET http://") > 0), "the proxy was not gone through");
     house.apache.stop();
     round(&house, "in an outage");
     house.apache.start_again();
@@ -113,7 +140,7 @@ fn no_secret_is_written_anywhere() {
     said.push(("the log".to_owned(), log.into_bytes()));
     said.extend(files.into_iter().map(|file| (file.display().to_string(), std::fs::read(&file).unwrap())));
 
-    let secrets = [ALICE, BOB, MIRROR, TOKEN, ADMIN, IN_QUERY, IN_TARGET, COOKIE];
+    let secrets = [ALICE, BOB, MIRROR, TOKEN, ADMIN, IN_QUERY, IN_TARGET, COOKIE, PROXY, WEBHOOK];
     for secret in secrets {
         for form in forms(secret) {
             let pattern = bstr::Finder::new(&form);
