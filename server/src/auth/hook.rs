@@ -1,9 +1,11 @@
 //! The judge that an operator brings: an HTTP service that speaks the body of Bitbucket's `authenticate`.
 //!
-//! It is asked `{"credentials": {"username", "password"} or {"token"}, "repository": path, "action": "read"}`. Only an answer
-//! that names a right on repositories is a grant: 200, `active` not false, and `REPO_READ`, `REPO_WRITE` or `REPO_ADMIN`
-//! somewhere in `effectivePermissions`, whose inner shape nobody has written down. 200 without is 403, as are a service's
-//! own 403 and 404; 401 is wrong credentials. What it does not decide is an outage, never a grant.
+//! It is asked `{"credentials": {"username", "password"} or {"token"}, "repository": path, "action": "read"}`. Only 200 with
+//! `active` true and `REPO_READ`, `REPO_WRITE` or `REPO_ADMIN` in `effectivePermissions` is a grant. Nobody has written down
+//! the inner shape of Bitbucket's, in which a right may as well be named to say that it is denied, or is on something else.
+//! So two shapes are read, each of which can say one thing alone, and any other grants nothing: a list of names, and an
+//! object with true or false for each name. 200 without a grant is 403, as are a service's own 403 and 404; 401 is wrong
+//! credentials. What it does not decide is an outage, never a grant.
 //!
 //! Who comes without credentials is not asked about here: at a `git` upstream that is the upstream's to say, in a folder
 //! there is nobody else, and the answer is 401.
@@ -55,8 +57,9 @@ pub fn check_url(url: &str) -> Result<(), String> {
 }
 
 impl Hook {
-    /// The service at `url`, reached directly. `upstream` is the upstream's own address, if it has one, the way there, and the
-    /// mirror's credential there.
+    /// The service at `url`. `upstream` is the upstream's own address, if it has one, the way there, and the mirror's
+    /// credential there. At that very address the service is reached the same way, elsewhere directly: a proxy on the way to
+    /// the upstream need not know, and must not hear, what callers bring to a service of one's own.
     pub(super) fn new(
         url: &str,
         ca: Option<&Path>,
@@ -64,14 +67,14 @@ impl Hook {
         requests: &Arc<Counter>,
     ) -> Result<Self, String> {
         let url = BaseUrl::parse(url).map_err(|error| error.to_string())?;
-        let (anonymous, own) = match upstream {
-            Some((upstream, egress, own)) => {
-                let base = BaseUrl::parse(upstream).map_err(|error| error.to_string())?;
-                (Some(Replay::new(upstream, egress, requests.clone())?), own.filter(|_| base.origin == url.origin))
+        let (mut anonymous, mut own) = (None, None);
+        let mut egress = Egress::new(ca, None, Proxies::default())?;
+        if let Some((upstream, there, credential)) = upstream {
+            anonymous = Some(Replay::new(upstream, there.clone(), requests.clone())?);
+            if BaseUrl::parse(upstream).map_err(|error| error.to_string())?.origin == url.origin {
+                (egress, own) = (there, credential);
             }
-            None => (None, None),
-        };
-        let egress = Egress::new(ca, None, Proxies::default())?;
+        }
         Ok(Self { url, egress, requests: requests.clone(), own, anonymous })
     }
 
@@ -128,19 +131,19 @@ fn body(credential: &Credential, path: &RepositoryPath) -> Option<Secret> {
 fn judgement(answer: &[u8]) -> Result<Verdict, UpstreamError> {
     let answer: Value =
         serde_json::from_slice(answer).map_err(|_| UpstreamError::Broken("the hook's answer is not JSON".into()))?;
-    let is_active = answer.get("active").is_none_or(|active| active.as_bool() == Some(true));
-    let may_read = answer.get("effectivePermissions").is_some_and(names_a_right);
+    let is_active = answer.get("active") == Some(&Value::Bool(true));
+    let may_read = answer.get("effectivePermissions").is_some_and(holds_a_right);
     Ok(if is_active && may_read { Verdict::Granted } else { Verdict::Refused(Refusal::Forbidden) })
 }
 
-/// Whether one of the rights stands anywhere in there as a text, or as the name of something that is not false.
-fn names_a_right(value: &Value) -> bool {
+/// Whether it is one of the two shapes, whole, and one of the rights is held by it.
+fn holds_a_right(permissions: &Value) -> bool {
     let is_one = |text: &str| RIGHTS_TO_READ.contains(&text);
-    match value {
-        Value::String(text) => is_one(text),
-        Value::Array(values) => values.iter().any(names_a_right),
-        Value::Object(fields) => {
-            fields.iter().any(|(name, value)| (is_one(name) && *value == Value::Bool(true)) || names_a_right(value))
+    match permissions {
+        Value::Array(names) => names.iter().all(Value::is_string) && names.iter().filter_map(Value::as_str).any(is_one),
+        Value::Object(names) => {
+            names.values().all(Value::is_boolean)
+                && names.iter().any(|(name, held)| is_one(name) && *held == Value::Bool(true))
         }
         _ => false,
     }
@@ -155,17 +158,28 @@ fn wrong_credentials() -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::transport::Proxy;
 
     #[test]
-    fn only_a_named_right_is_a_grant() {
+    fn only_a_right_that_is_held_is_a_grant() {
         for (answer, granted) in [
-            (r#"{"active":true,"effectivePermissions":["REPO_READ"]}"#, true),
-            (r#"{"effectivePermissions":[{"permission":"REPO_ADMIN","id":3}],"unknown":{}}"#, true),
-            (r#"{"active":true,"effectivePermissions":{"repositories":{"REPO_WRITE":true}}}"#, true),
+            (r#"{"active":true,"effectivePermissions":["LICENSED_USER","REPO_READ"],"name":"alice"}"#, true),
+            (r#"{"active":true,"effectivePermissions":["REPO_ADMIN"]}"#, true),
+            (r#"{"active":true,"effectivePermissions":{"REPO_WRITE":true,"REPO_ADMIN":false}}"#, true),
+            (r#"{"effectivePermissions":["REPO_READ"]}"#, false),
             (r#"{"active":false,"effectivePermissions":["REPO_READ"]}"#, false),
             (r#"{"active":"no","effectivePermissions":["REPO_READ"]}"#, false),
             (r#"{"active":true,"effectivePermissions":["LICENSED_USER"]}"#, false),
             (r#"{"active":true,"effectivePermissions":{"REPO_READ":false}}"#, false),
+            (r#"{"active":true,"effectivePermissions":{"REPO_READ":true,"denied":["REPO_READ"]}}"#, false),
+            (r#"{"active":true,"effectivePermissions":[{"permission":"REPO_READ","granted":false}]}"#, false),
+            (r#"{"active":true,"effectivePermissions":["REPO_READ",{"denied":"REPO_READ"}]}"#, false),
+            (
+                r#"{"active":true,"effectivePermissions":{"REPO_READ":{"repositories":["team/other.git"]},"denied":["REPO_READ"]}}"#,
+                false,
+            ),
+            (r#"{"active":true,"effectivePermissions":{"global":"REPO_READ"}}"#, false),
+            (r#"{"active":true,"effectivePermissions":"REPO_READ"}"#, false),
             (r#"{"active":true,"effectivePermissions":[]}"#, false),
             (r#"{"active":true,"name":"REPO_READ"}"#, false),
             ("{}", false),
@@ -175,6 +189,20 @@ mod tests {
             assert_eq!(matches!(verdict, Verdict::Granted), granted, "{answer}");
         }
         assert!(judgement(b"<html>").is_err() && judgement(b"").is_err());
+    }
+
+    #[test]
+    fn the_upstreams_own_service_is_reached_as_the_upstream_is() {
+        for (url, is_the_upstreams) in [
+            ("http://git.example/rest/authenticate", true),
+            ("http://git.example:81/rest/authenticate", false),
+            ("http://judge.example/", false),
+        ] {
+            let proxy = Proxy::parse("http://proxy.example:3128", "`proxy` in [upstream]").unwrap();
+            let there = Egress::new(None, None, Proxies::only(proxy)).unwrap();
+            let hook = Hook::new(url, None, Some(("http://git.example/scm", there, None)), &Arc::default()).unwrap();
+            assert_eq!(hook.egress.proxy(&hook.url.origin).is_some(), is_the_upstreams, "{url}");
+        }
     }
 
     #[test]

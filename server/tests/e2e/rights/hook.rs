@@ -63,7 +63,7 @@ fn judge(question: &Value) -> (u16, String) {
     let (credentials, repository) = (&question["credentials"], question["repository"].as_str().unwrap());
     let known = |permissions: Value| (200, json!({ "active": true, "effectivePermissions": permissions }).to_string());
     if credentials["username"] == "alice" && credentials["password"] == "alices-CANARY-pass-1" {
-        known(json!([{ "permission": "REPO_READ" }]))
+        known(json!(["REPO_READ"]))
     } else if credentials["username"] == "bob" {
         known(json!(["LICENSED_USER"]))
     } else if credentials["username"] == "broken" {

@@ -51,7 +51,7 @@ fn credentials_travel_to_the_upstream_alone() {
 /// The service is a page of an Apache over TLS that grants whatever it is asked.
 #[test]
 fn a_hook_by_the_word_of_an_authority_of_its_own() {
-    const GRANT: &str = "{\"active\": true, \"effectivePermissions\": [{\"permission\": \"REPO_READ\"}]}";
+    const GRANT: &str = "{\"active\": true, \"effectivePermissions\": [\"REPO_READ\"]}";
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let sandbox = Sandbox::new();
     let git = Git::new(&sandbox);
