@@ -137,8 +137,12 @@ pub struct Mirror {
     pub include: Vec<Pattern>,
     /// None may match.
     pub exclude: Vec<Pattern>,
+    /// Whether a caller may have mirrored what is not here yet, default true; else only the operator and a folder's listing.
+    pub on_demand: bool,
     /// When the upstream has to be asked, default [`Mode::Strict`].
     pub freshness: Mode,
+    /// Whether what is here is served while the upstream is asked in vain, default true.
+    pub serve_stale: bool,
     /// How long a fetch waits for what nothing here leads to, default 10 s.
     pub park: Duration,
     /// How long a reference advertisement waits for the upstream and the sync, default 20 s.

@@ -34,8 +34,8 @@ const SECTIONS: &[Section] = &[
     },
     Section {
         name: "mirror",
-        built: &["include", "exclude", "refs", "freshness", "lease", "wait", "park"],
-        not_built: &["on_demand"],
+        built: &["include", "exclude", "refs", "on_demand", "freshness", "serve_stale", "lease", "wait", "park"],
+        not_built: &[],
     },
     Section { name: "sync", built: &["interval", "concurrency"], not_built: &[] },
     Section { name: "vet", built: &[], not_built: &["interval", "scrub_bytes_per_second"] },

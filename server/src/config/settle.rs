@@ -384,8 +384,7 @@ fn settle_mirrors(
         let given = flags.mirrors.iter().map(|text| (Origin::Flag("--mirror"), text.clone())).collect();
         let include = patterns(given, mistakes);
         // Flags override the file: its rules are still read, so that their mistakes show, but do not count.
-        let refs = Shown::default();
-        rules.push(Mirror { include, exclude: Vec::new(), freshness, wait: WAIT_DEFAULT, park: PARK_DEFAULT, refs });
+        rules.push(plain_rule(include, freshness));
     }
     let flags_rule = !rules.is_empty();
     for (origin, section) in sections {
@@ -395,11 +394,13 @@ fn settle_mirrors(
         let wait = section.duration("wait", WAIT_DEFAULT, Duration::ZERO..=WAIT_MAX);
         let park = section.duration("park", PARK_DEFAULT, Duration::ZERO..=WAIT_MAX);
         let refs = section.refs();
+        let on_demand = section.truth("on_demand").unwrap_or(true);
+        let serve_stale = section.truth("serve_stale").unwrap_or(true);
         if include.is_empty() {
             section.wrong(origin, "a [[mirror]] needs `include`, a list of patterns");
         }
         let (include, exclude) = (patterns(include, mistakes), patterns(exclude, mistakes));
-        let rule = Mirror { include, exclude, freshness, wait, park, refs };
+        let rule = Mirror { include, exclude, on_demand, freshness, serve_stale, wait, park, refs };
         if !flags_rule {
             rules.push(rule);
         }
@@ -411,18 +412,27 @@ fn settle_mirrors(
                 "an upstream of kind git needs at least one pattern: give --mirror PATTERN, or a [[mirror]] section",
             )),
             // A folder is mirrored whole.
-            Some(Upstream::Directory(_)) => rules.push(Mirror {
-                include: patterns(vec![(Origin::Nowhere, "*".into())], mistakes),
-                exclude: Vec::new(),
-                freshness,
-                wait: WAIT_DEFAULT,
-                park: PARK_DEFAULT,
-                refs: Shown::default(),
-            }),
+            Some(Upstream::Directory(_)) => {
+                rules.push(plain_rule(patterns(vec![(Origin::Nowhere, "*".into())], mistakes), freshness));
+            }
             None => {}
         }
     }
     rules
+}
+
+/// A rule that no section has written.
+fn plain_rule(include: Vec<Pattern>, freshness: Mode) -> Mirror {
+    Mirror {
+        include,
+        exclude: Vec::new(),
+        on_demand: true,
+        freshness,
+        serve_stale: true,
+        wait: WAIT_DEFAULT,
+        park: PARK_DEFAULT,
+        refs: Shown::default(),
+    }
 }
 
 /// The mode of one rule; `flag` is what `--freshness` says.

@@ -77,6 +77,10 @@ pub struct Mirrors {
 /// What a rule says of waiting.
 #[derive(Clone, Copy)]
 pub struct Terms {
+    /// Whether a caller may have mirrored what is not here yet.
+    pub on_demand: bool,
+    /// Whether what is here is served while the upstream is asked in vain.
+    pub serve_stale: bool,
     /// When the upstream has to be asked.
     pub freshness: Mode,
     /// How long a client may wait for its word.
@@ -86,7 +90,13 @@ pub struct Terms {
 }
 
 /// For a path that no rule mirrors: the upstream is not asked.
-const UNRULED: Terms = Terms { freshness: Mode::Strict, wait: Duration::from_secs(20), park: Duration::ZERO };
+const UNRULED: Terms = Terms {
+    on_demand: false,
+    serve_stale: false,
+    freshness: Mode::Strict,
+    wait: Duration::from_secs(20),
+    park: Duration::ZERO,
+};
 
 impl Node {
     /// A node with so many shards that does not serve yet.
@@ -147,7 +157,13 @@ impl Node {
     /// The terms on which `path` is served.
     pub fn terms(&self, path: &RepositoryPath) -> Terms {
         let rule = self.config.rule(path.as_str());
-        rule.map_or(UNRULED, |rule| Terms { freshness: rule.freshness, wait: rule.wait, park: rule.park })
+        rule.map_or(UNRULED, |rule| Terms {
+            on_demand: rule.on_demand,
+            serve_stale: rule.serve_stale,
+            freshness: rule.freshness,
+            wait: rule.wait,
+            park: rule.park,
+        })
     }
 
     /// Requests under way.

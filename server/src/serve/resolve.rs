@@ -107,9 +107,13 @@ pub async fn resolve(node: &Node, grant: &Grant, ask: Ask) -> Result<Found, Unre
     let Some(mirrors) = node.mirrors() else {
         return Err(starting());
     };
-    let Terms { freshness: mode, wait, .. } = node.terms(path);
+    let terms @ Terms { freshness: mode, wait, .. } = node.terms(path);
     let known = known(mirrors, grant, mode, ask);
-    let confirmed = match (decide(node, grant, mode, ask, known.as_ref().map(|(_, known)| *known)), known) {
+    // Whoever may not read it has been refused before, so that nobody else learns from this what is here.
+    if !terms.on_demand && known.is_none() && mirrors.syncs.find(path).is_none() {
+        return Err(Unresolved::because(Response::not_found(), "not here, and its rule mirrors nothing on demand"));
+    }
+    let confirmed = match (decide(node, grant, terms, ask, known.as_ref().map(|(_, known)| *known)), known) {
         (Decision::Answer, Some((found, _))) => return found.covered(node),
         (Decision::AskBriefly, Some((found, _))) => {
             match task::within(
@@ -190,17 +194,34 @@ impl Found {
             return Err(Unresolved::new(Response::not_found()));
         }
         if self.grant.covers(mirrored_as) {
-            return Ok(self);
+            return self.unless_stale_is_forbidden(node);
         }
         let detail = format!("granted under another spelling than {}", self.path);
         Err(Unresolved::because(Response::unavailable(1, "this repository has just been mirrored, try again"), detail))
     }
 }
 
+impl Found {
+    /// Itself; but 503 if the upstream was asked in vain, and the rule forbids that it is served then.
+    fn unless_stale_is_forbidden(self, node: &Node) -> Result<Self, Unresolved> {
+        if !matches!(self.freshness, Freshness::Stale(_)) || node.terms(&self.path).serve_stale {
+            return Ok(self);
+        }
+        let words =
+            "the upstream can't tell what this repository holds now, and this mirror may not say it without, try again";
+        let why = self.doubt.map_or_else(|| "it is stale".to_owned(), |fault| fault.to_string());
+        Err(Unresolved::because(Response::unavailable(RETRY_AFTER_SECONDS, words), why))
+    }
+}
+
 /// What the rule's mode says; but the upstream's word to the mirror, where a caller's right rests on it, has to be there, and
 /// no older than any right is believed.
-fn decide(node: &Node, grant: &Grant, mode: Mode, ask: Ask, known: Option<Known>) -> Decision {
-    let decision = mode.decide(ask, known);
+fn decide(node: &Node, grant: &Grant, terms: Terms, ask: Ask, known: Option<Known>) -> Decision {
+    // What must not be served stale is asked about until it is not.
+    if !terms.serve_stale && known.is_some_and(|known| known.is_stale) {
+        return Decision::Ask;
+    }
+    let decision = terms.freshness.decide(ask, known);
     let Some(known) = known.filter(|_| grant.is_the_mirrors()) else { return decision };
     // An upstream that keeps silent takes nothing back; and capabilities name nothing.
     let is_too_old = !known.is_stale && known.age.is_none_or(|age| age >= node.rights.word_age_max());

@@ -1,7 +1,7 @@
 //! Keeping the store's bytes below the limit: of the repositories that are mirrored because somebody asked for them, those
 //! that nobody has asked for the longest go. What is evicted comes back when it is asked for.
 //!
-//! Never evicted is what is being read, what is being synchronised, and what was asked for a moment ago: a clone asks three
+//! Never evicted is what no caller can bring back (`on_demand = false`), what is being read, what is being synchronised, and what was asked for a moment ago: a clone asks three
 //! times. So the store may be above its limit for a while; it is looked at again after each publication and regularly.
 
 use super::{Shared, driver::Event, purge};
@@ -41,7 +41,9 @@ pub(super) fn evict(shared: &Shared, events: &flume::Sender<Event>) -> bool {
             break;
         }
         let idle = Duration::from_millis(now.saturating_sub(repository.asked()));
-        if idle < REST || repository.is_being_read() || shared.is_active(repository.path()) {
+        // Nobody who asks for it could bring it back.
+        let comes_back = shared.config.rule(repository.path()).is_none_or(|rule| rule.on_demand);
+        if !comes_back || idle < REST || repository.is_being_read() || shared.is_active(repository.path()) {
             continue;
         }
         match purge::remove(shared, events, &repository) {

@@ -105,3 +105,46 @@ fn eventual_answers_at_once_and_catches_up() {
     let moved = site.upstream(APP).commit("main", &[("eventual.txt", "moved\n")]);
     wait_until("the interval brings it", SERVER_TIMEOUT, || shows(&ls_refs(&mut site), &moved));
 }
+
+/// A rule may forbid what is stale: then nothing is told or sent until the upstream answers again.
+#[test]
+fn what_is_stale_may_be_forbidden() {
+    for mode in ["strict", "eventual"] {
+        let mut site = site(&format!("freshness = \"{mode}\"\nserve_stale = false\n[sync]\ninterval = \"1s\""));
+        let main = site.upstream(APP).id("main");
+        let ask = |site: &mut Site, lines: &[&str]| post(site.mirror().port(), APP, 2, lines);
+        let list = ["command=ls-refs", "0001", "ref-prefix refs/heads/main", "0000"];
+        let want = format!("want {main}");
+        let fetch = ["command=fetch", "0001", &want, "done", "0000"];
+        assert!(shows(&ask(&mut site, &list), &main));
+        assert_eq!(ask(&mut site, &fetch).status, 200);
+        site.apache.stop();
+        wait_until("the upstream is missed", SERVER_TIMEOUT, || ask(&mut site, &list).status == 503);
+        for lines in [&list[..], &fetch] {
+            let answer = ask(&mut site, lines);
+            assert!(answer.status == 503 && answer.header("retry-after").is_some(), "{mode}: {answer:?}");
+        }
+        let head = site.mirror().get(&format!("/{APP}/info/refs?service=git-upload-pack"));
+        assert_eq!(head.status, 503, "{mode}: {head:?}");
+        site.apache.start_again();
+        wait_until("it heals", SERVER_TIMEOUT, || ask(&mut site, &list).status == 200);
+        assert_eq!(ask(&mut site, &fetch).status, 200);
+    }
+}
+
+/// A rule may leave it to the operator what is mirrored.
+#[test]
+fn what_is_not_here_may_be_left_to_the_operator() {
+    let mut site = site("on_demand = false");
+    let target = format!("/{APP}/info/refs?service=git-upload-pack");
+    for _ in 0..2 {
+        let answer = site.mirror().get(&target);
+        assert_eq!(answer.status, 404, "{answer:?}");
+        assert!(site.mirror().stored().is_empty());
+    }
+    let answer = site.mirror().admin("POST", &format!("/api/v1/repositories/{APP}/sync"));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let main = site.upstream(APP).id("main");
+    assert!(shows(&ls_refs(&mut site), &main));
+    assert_eq!(site.mirror().get(&target).status, 200);
+}
