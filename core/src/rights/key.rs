@@ -60,14 +60,6 @@ impl Keyring {
     }
 }
 
-impl Key {
-    /// A number that tells keys apart well enough to count by.
-    pub(super) fn number(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
-    }
-}
-
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(…)")

@@ -287,7 +287,7 @@ impl Rights {
         match &verdict {
             Verdict::Outage(fault) => {
                 self.last_outage = Some(fault.clone());
-                self.breaker.outage(now, key.number(), random);
+                self.breaker.outage(now, &flight.asked.repository, random);
             }
             Verdict::Undecided(_) => self.breaker.undecided(now),
             Verdict::Granted | Verdict::Refused(_) | Verdict::Useless(_) => self.breaker.answered(),

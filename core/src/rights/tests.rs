@@ -251,7 +251,7 @@ fn an_upstream_in_trouble_is_left_alone_and_nobody_waits() {
     assert_eq!(run.settle(alice.clone(), Verdict::Granted), "granted");
     run.pass(TTL);
     for who in 1..=3 {
-        assert_eq!(run.settle(asked(who, "a"), outage()), "503");
+        assert_eq!(run.settle(asked(who, &format!("{who}")), outage()), "503");
     }
     for who in 10..60 {
         let ticket = run.ask(asked(who, "a"));

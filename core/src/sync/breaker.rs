@@ -5,9 +5,15 @@
 //! Closed --outages in a row--> Open --its time is over--> one probe --success--> Closed, width 1, 2, 3, ...
 //!                               ^------------- failure -----'
 //! ```
+//!
+//! It holds back what nobody in particular waits for. What must not be answered from memory is asked in spite of it,
+//! within whoever's own bound: any answer closes it.
 
 use crate::retry::{Attempts, Backoff};
-use std::time::Duration;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 /// When the breaker opens and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +31,7 @@ enum State {
     Probing,
 }
 
-/// Counts outages only: an upstream that answers 404 or sends a bad pack is up.
+/// Counts outages only: an upstream that answers 404, 500 or sends a bad pack is up.
 #[derive(Clone, Debug)]
 pub struct Breaker {
     policy: BreakerPolicy,
@@ -93,19 +99,18 @@ impl Breaker {
         self.outages.clear();
         match self.state {
             State::Closed => self.width = (self.width + 1).min(self.width_max),
-            State::Probing => {
+            State::Probing | State::Open { .. } => {
                 self.state = State::Closed;
                 self.openings.verified();
                 self.width = 1;
             }
-            // A question from before it opened: no reason to trust more than the probe will tell.
-            State::Open { .. } => {}
         }
     }
 
-    /// The upstream could not be reached, did not answer in time or said that it is failing. `who` names the repository:
-    /// one that always fails must not shut out the others.
-    pub fn outage(&mut self, now: Duration, who: u64, random: u64) {
+    /// The upstream could not be reached, or did not answer in time. `who` names the repository: one that always fails must
+    /// not shut out the others.
+    pub fn outage(&mut self, now: Duration, who: &str, random: u64) {
+        let who = name_of(who);
         if self.outages.len() < self.policy.threshold as usize && !self.outages.contains(&who) {
             self.outages.push(who);
         }
@@ -120,12 +125,19 @@ impl Breaker {
         }
     }
 
-    /// The probe ended without telling anything of the upstream (it was stopped, or failed here): ask again.
+    /// The probe ended without telling anything of the upstream (it was stopped, or failed for what it asked): ask again.
     pub fn undecided(&mut self, now: Duration) {
         if self.state == State::Probing {
             self.state = State::Open { until: now };
         }
     }
+}
+
+/// A name for a repository; the same in every run.
+fn name_of(path: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -145,14 +157,14 @@ mod tests {
         for n in 0..3 {
             assert!(breaker.admits(SECOND, n), "{n}");
             breaker.asked(SECOND);
-            breaker.outage(SECOND, n as u64, u64::MAX);
+            breaker.outage(SECOND, &n.to_string(), u64::MAX);
         }
         assert!(breaker.is_open(SECOND) && !breaker.admits(SECOND, 0));
         let later = 2 * SECOND;
         assert!(breaker.admits(later, 0));
         breaker.asked(later);
         assert!(!breaker.admits(later, 0), "one probe at a time");
-        breaker.outage(later, 7, u64::MAX);
+        breaker.outage(later, "7", u64::MAX);
         assert!(!breaker.admits(later + SECOND, 0), "the second opening is longer");
         let later = 5 * SECOND;
         breaker.asked(later);
@@ -167,11 +179,22 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_answered_while_it_is_open_closes_it() {
+        let mut breaker = breaker();
+        for n in 0..3 {
+            breaker.outage(SECOND, &n.to_string(), u64::MAX);
+        }
+        assert!(breaker.is_open(SECOND));
+        breaker.answered();
+        assert!(breaker.admits(SECOND, 0) && !breaker.admits(SECOND, 1), "width 1 after an outage");
+    }
+
+    #[test]
     fn an_answer_between_outages_keeps_it_closed() {
         let mut breaker = breaker();
         for _ in 0..100 {
-            breaker.outage(SECOND, 1, u64::MAX);
-            breaker.outage(SECOND, 2, u64::MAX);
+            breaker.outage(SECOND, "1", u64::MAX);
+            breaker.outage(SECOND, "2", u64::MAX);
             breaker.answered();
         }
         assert!(!breaker.is_open(SECOND));
@@ -181,7 +204,7 @@ mod tests {
     fn one_repository_that_always_fails_does_not_open_it() {
         let mut breaker = breaker();
         for _ in 0..100 {
-            breaker.outage(SECOND, 1, u64::MAX);
+            breaker.outage(SECOND, "1", u64::MAX);
         }
         assert!(!breaker.is_open(SECOND));
     }
@@ -190,7 +213,7 @@ mod tests {
     fn a_probe_that_tells_nothing_is_asked_again() {
         let mut breaker = breaker();
         for n in 0..3 {
-            breaker.outage(SECOND, n, 0);
+            breaker.outage(SECOND, &n.to_string(), 0);
         }
         breaker.asked(SECOND);
         breaker.undecided(2 * SECOND);

@@ -28,8 +28,10 @@ pub enum Verdict {
     Denied(u16),
     /// It can't be mirrored, and why.
     Unsupported(Arc<Fault>),
-    /// The upstream did not answer, or says that it is failing.
+    /// The upstream could not be reached, or did not answer in time.
     Outage(Arc<Fault>),
+    /// The upstream answered that it fails here (5xx, 408, 429), which tells nothing of how it answers elsewhere.
+    Failing(Arc<Fault>),
     /// The upstream answered, but what is here could not be made equal.
     Failed(Arc<Fault>),
     /// Whoever answered does not answer as the upstream: it redirects, or is no Git host. Time alone does not change that.
@@ -42,7 +44,11 @@ impl Verdict {
     pub fn fault(&self) -> Option<&Arc<Fault>> {
         match self {
             Self::Verified | Self::Missing | Self::Denied(_) => None,
-            Self::Unsupported(fault) | Self::Outage(fault) | Self::Failed(fault) | Self::Useless(fault) => Some(fault),
+            Self::Unsupported(fault)
+            | Self::Outage(fault)
+            | Self::Failing(fault)
+            | Self::Failed(fault)
+            | Self::Useless(fault) => Some(fault),
         }
     }
 }

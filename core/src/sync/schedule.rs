@@ -14,7 +14,8 @@
 //! - Failures space out attempts exponentially (full jitter, a cap), and only a verified success resets the count. A caller
 //!   shortens the wait, to [`Policy::ask_spacing`] or, where objects had been fetched in vain, to
 //!   [`Policy::fetch_spacing`]; its question is then put off by that much, not answered from memory.
-//! - Callers go before the interval, in both queues; the interval can never take the last slot for questions.
+//! - Callers go before the interval, in both queues; the interval can never take the last slot for questions. While the
+//!   breaker is open, the interval rests and nothing new is mirrored; what callers ask of what is known is asked.
 //! - What is asked about paths that are not mirrored is bounded: a rate, a memory of answers, first mirrors in flight, of each
 //!   source and in all.
 //! - Nothing here deletes anything. A repository that the upstream denies having stays known and is asked about again.
@@ -35,7 +36,6 @@ use crate::{
 use first_copies::FirstCopies;
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
 };
@@ -233,7 +233,8 @@ impl Schedule {
             Question::Idle => {
                 let early = now < repository.not_before;
                 let refusal = repository.refusal.clone().filter(|_| early);
-                let outage = self.last_outage.as_ref().filter(|_| open).map(|fault| Verdict::Outage(fault.clone()));
+                let outage = self.last_outage.as_ref().filter(|_| open && !repository.known);
+                let outage = outage.map(|fault| Verdict::Outage(fault.clone()));
                 if let Some(verdict) = refusal.or(outage) {
                     self.rest(now, path);
                     let path = path.clone();
@@ -339,9 +340,9 @@ impl Schedule {
         match &verdict {
             Verdict::Outage(fault) => {
                 self.last_outage = Some(fault.clone());
-                self.breaker.outage(now, name_of(path), random);
+                self.breaker.outage(now, path, random);
             }
-            Verdict::Failed(_) | Verdict::Useless(_) => self.breaker.undecided(now),
+            Verdict::Failing(_) | Verdict::Failed(_) | Verdict::Useless(_) => self.breaker.undecided(now),
             _ => self.breaker.answered(),
         }
         let tickets = std::mem::take(&mut repository.current).into_iter().map(|(ticket, _)| ticket).collect();
@@ -403,7 +404,7 @@ impl Schedule {
                     self.policy.refusal_ttl
                 }
             }
-            Verdict::Outage(_) | Verdict::Failed(_) | Verdict::Useless(_) => {
+            Verdict::Outage(_) | Verdict::Failing(_) | Verdict::Failed(_) | Verdict::Useless(_) => {
                 let delay = repository.attempts.failed(&self.policy.retry, random);
                 repository.not_before = now + delay.min(spacing);
                 // An unknown path is not asked about again by itself; its count of failures outlives the next attempts.
@@ -473,10 +474,11 @@ impl Schedule {
     }
 
     fn next_demanded(&mut self, now: Duration) -> Option<Effect> {
-        if self.breaker.is_open(now) {
+        if self.breaker.is_open(now) && !self.knows(self.demanded.front()?) {
             return self.answer_during_outage();
         }
-        if self.moved >= self.policy.moved_max.max(1) || !self.breaker.admits(now, self.asking) {
+        // What is known is not told from memory while the upstream may be back: the breaker holds up the interval alone.
+        if self.moved >= self.policy.moved_max.max(1) || self.asking >= self.policy.asks.max(1) {
             return None;
         }
         let path = self.demanded.pop_front()?;
@@ -484,7 +486,7 @@ impl Schedule {
         Some(Effect::Ask(path))
     }
 
-    /// Who waits for a question that can't be asked is told, and the interval will ask again.
+    /// Who waits for a first mirror, for which the upstream is not asked now, is told.
     fn answer_during_outage(&mut self) -> Option<Effect> {
         let fault = self.last_outage.clone()?;
         let path = self.demanded.pop_front()?;
@@ -580,13 +582,6 @@ impl Repository {
             timer: None,
         }
     }
-}
-
-/// The breaker's name for a repository; the same in every run.
-fn name_of(path: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    path.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// `interval`, a tenth up or down.

@@ -390,6 +390,39 @@ fn a_failing_repository_does_not_shut_out_the_others() {
     }
 }
 
+/// Neither repositories at which the upstream fails nor those that it keeps silent about hide what it says of another.
+#[test]
+fn what_a_caller_asks_of_what_is_known_is_asked_in_an_outage_too() {
+    for (verdict, left_alone) in [(Verdict::Failing(Arc::new(Fault::upstream("500", "500"))), false), (outage(), true)]
+    {
+        let mut schedule = Schedule::new(policy(), 1);
+        let paths: Vec<Arc<str>> = (0..7).map(|number| format!("team/r{number}.git").into()).collect();
+        let (good, bad) = paths.split_last().unwrap();
+        let mut now = SECOND;
+        schedule.know(now, good);
+        for path in [std::slice::from_ref(good), bad].concat() {
+            schedule.know(now, &path);
+            schedule.ask(now, &path, 1, Need::References, None);
+            assert_eq!(effects(&mut schedule, now).0, std::slice::from_ref(&path));
+            schedule.answered(now, &path, if path == *good { Verdict::Verified } else { verdict.clone() });
+            effects(&mut schedule, now);
+        }
+        assert_eq!(schedule.figures(now).upstream_is_left_alone, left_alone, "{verdict:?}");
+        let unknown: Arc<str> = "new.git".into();
+        schedule.ask(now, &unknown, 2, Need::References, None);
+        assert_eq!(effects(&mut schedule, now).0.is_empty(), left_alone, "no first mirror in an outage");
+        schedule.ask(now, good, 3, Need::References, None);
+        assert_eq!(effects(&mut schedule, now).0, std::slice::from_ref(good), "{verdict:?}");
+        // Put off a little, for its own failure, and no longer.
+        schedule.ask(now, &bad[0], 4, Need::References, None);
+        assert!(effects(&mut schedule, now).0.is_empty());
+        now += policy().ask_spacing;
+        assert!(effects(&mut schedule, now).0.contains(&bad[0]), "{verdict:?}");
+        schedule.answered(now, good, Verdict::Verified);
+        assert!(!schedule.figures(now).upstream_is_left_alone, "it has answered");
+    }
+}
+
 #[test]
 fn random_paths_do_not_become_load() {
     let mut world = World::new(5, 1);

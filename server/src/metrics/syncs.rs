@@ -8,7 +8,7 @@ use std::{
 };
 
 /// How something can end; the first is a success.
-const OUTCOMES: [&str; 7] = ["done", "missing", "denied", "unsupported", "outage", "failed", "useless"];
+const OUTCOMES: [&str; 8] = ["done", "missing", "denied", "unsupported", "outage", "failing", "failed", "useless"];
 
 /// A kind of work, counted by its outcomes.
 #[derive(Default)]
@@ -58,8 +58,9 @@ impl Work {
             Some(Verdict::Denied(_)) => 2,
             Some(Verdict::Unsupported(_)) => 3,
             Some(Verdict::Outage(_)) => 4,
-            Some(Verdict::Failed(_)) => 5,
-            Some(Verdict::Useless(_)) => 6,
+            Some(Verdict::Failing(_)) => 5,
+            Some(Verdict::Failed(_)) => 6,
+            Some(Verdict::Useless(_)) => 7,
         };
         self.outcomes[outcome].one();
         self.durations.observe(time);

@@ -282,7 +282,8 @@ impl Driver {
         let ended = self.arrivals.end(path, matches!(arrival, Arrival::Ended));
         match (&arrival, &ended) {
             (Arrival::Failed(why), Some(Ended { refs, .. })) => {
-                self.arrivals.failed(path, refs, why.clone(), matches!(verdict, Verdict::Outage(_)));
+                let is_outage = matches!(verdict, Verdict::Outage(_) | Verdict::Failing(_));
+                self.arrivals.failed(path, refs, why.clone(), is_outage);
             }
             _ => self.arrivals.settled(path),
         }
@@ -317,9 +318,11 @@ impl Driver {
                 Verdict::Verified => standing.confirmed(asked_at),
                 Verdict::Missing => standing.refused(Refusal::Missing),
                 Verdict::Denied(status) => standing.refused(Refusal::Denied(*status)),
-                Verdict::Unsupported(why) | Verdict::Outage(why) | Verdict::Failed(why) | Verdict::Useless(why) => {
-                    standing.unanswered(why);
-                }
+                Verdict::Unsupported(why)
+                | Verdict::Outage(why)
+                | Verdict::Failing(why)
+                | Verdict::Failed(why)
+                | Verdict::Useless(why) => standing.unanswered(why),
             }
             match (self.arrivals.are_under_way(path), standing.refusal()) {
                 (true, None) => standing.moved(),
@@ -406,10 +409,6 @@ impl Driver {
 
     fn answer(&mut self, path: &str, tickets: Vec<Ticket>, verdict: &Verdict) {
         let repository = self.shared.mirrored(path);
-        if let (Some(repository), Verdict::Outage(why)) = (&repository, verdict) {
-            // It may not have been asked itself: others' questions were in vain.
-            repository.standing().unanswered(why);
-        }
         if let Some(why) = verdict.fault() {
             self.wants.fail(path, why);
         }
@@ -424,10 +423,16 @@ impl Driver {
             (Verdict::Missing, _) => Confirmed::NotFound,
             (Verdict::Denied(status), _) => Confirmed::Denied(*status),
             (Verdict::Unsupported(fault), None) => Confirmed::Unsupported(fault.clone()),
-            (Verdict::Outage(fault) | Verdict::Failed(fault), None) => Confirmed::Unavailable(fault.clone()),
+            (Verdict::Outage(fault) | Verdict::Failing(fault) | Verdict::Failed(fault), None) => {
+                Confirmed::Unavailable(fault.clone())
+            }
             (Verdict::Useless(fault), None) => Confirmed::Useless(fault.clone()),
             (
-                Verdict::Unsupported(fault) | Verdict::Outage(fault) | Verdict::Failed(fault) | Verdict::Useless(fault),
+                Verdict::Unsupported(fault)
+                | Verdict::Outage(fault)
+                | Verdict::Failing(fault)
+                | Verdict::Failed(fault)
+                | Verdict::Useless(fault),
                 Some(snapshot),
             ) => {
                 // Silence takes no refusal back.

@@ -89,12 +89,10 @@ impl UpstreamError {
             Self::Missing => Verdict::Missing,
             Self::Denied(status) => Verdict::Denied(*status),
             Self::Unsupported(_) => Verdict::Unsupported(Arc::new(self.fault())),
-            Self::Failing(_)
-            | Self::Unreachable(_)
-            | Self::Away(_)
-            | Self::Insecure(_)
-            | Self::Proxy(_)
-            | Self::Timeout(_) => Verdict::Outage(Arc::new(self.fault())),
+            Self::Failing(_) => Verdict::Failing(Arc::new(self.fault())),
+            Self::Unreachable(_) | Self::Away(_) | Self::Insecure(_) | Self::Proxy(_) | Self::Timeout(_) => {
+                Verdict::Outage(Arc::new(self.fault()))
+            }
             Self::Redirected { .. } | Self::NotGit(_) => Verdict::Useless(Arc::new(self.fault())),
             _ => Verdict::Failed(Arc::new(self.fault())),
         }

@@ -47,6 +47,39 @@ fn strict_shows_ones_own_push() {
     }
 }
 
+/// What the upstream answers for some repositories, however badly, is no outage of the upstream for the others.
+#[test]
+fn failures_of_some_repositories_hide_no_push_to_another() {
+    let broken: Vec<String> = (0..6).map(|number| format!("team/broken-{number}.git")).collect();
+    let mut site = Site::start(|git, folder| {
+        let app = Upstream::rich(git, &folder.join(APP));
+        for path in &broken {
+            app.copy_to(&folder.join(path));
+        }
+    });
+    ls_refs(&mut site);
+    let advertisement = |site: &mut Site, path: &str| {
+        let answer = site.mirror().get(&format!("/{path}/info/refs?service=git-upload-pack"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        freshness(&answer).split(';').next().unwrap().to_owned()
+    };
+    for path in &broken {
+        assert_eq!(advertisement(&mut site, path), "confirmed");
+        std::fs::write(site.upstream(path).folder.join("config"), "[broken").unwrap();
+    }
+    for round in 0..4 {
+        for path in &broken {
+            assert_eq!(advertisement(&mut site, path), "stale", "round {round}");
+        }
+        let failures = site.apache.requests().iter().filter(|line| line.ends_with(" 500")).count();
+        assert!(failures > 0, "the upstream is asked, and fails");
+        let pushed = site.upstream(APP).commit("main", &[("push.txt", &format!("{round}\n"))]);
+        let answer = ls_refs(&mut site);
+        assert!(shows(&answer, &pushed), "round {round}: {answer:?}");
+        assert_eq!(freshness(&answer), "confirmed");
+    }
+}
+
 /// A branch that was made a moment ago is known to whoever has history cut off at it, although no object of it is new.
 #[test]
 fn strict_knows_a_boundary_that_was_just_made() {
