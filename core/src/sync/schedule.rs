@@ -218,6 +218,9 @@ impl Schedule {
             return self.refuse(path, ticket, "too many callers wait for the upstream");
         }
         if !self.repositories.contains_key(path) {
+            if let Err(why) = self.may_begin_first_copy(payers) {
+                return self.refuse(path, ticket, why);
+            }
             if !self.unknown_rate.take(now) {
                 return self.refuse(path, ticket, "too many requests for repositories that are not mirrored yet");
             }

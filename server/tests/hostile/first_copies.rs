@@ -15,6 +15,8 @@ use tempfile::TempDir;
 
 /// First copies of one source at once: as many as there may be questions, three for each of four fetches.
 const OF_A_SOURCE: usize = 12;
+/// And in all.
+const IN_ALL: usize = 2 * OF_A_SOURCE;
 
 /// A Git host that has every repository, shows it to everybody, and sends no object until it fails.
 fn host() -> (SocketAddr, Arc<AtomicBool>) {
@@ -77,7 +79,7 @@ fn ask(server: &Server, address: u8, path: &str, lines: &str) -> String {
 }
 
 #[test]
-fn first_copies_are_bounded_for_each_source() {
+fn first_copies_are_bounded_for_each_source_and_in_all() {
     let (address, fails) = host();
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("host"), format!("http://{address}")).unwrap();
@@ -104,9 +106,10 @@ fn first_copies_are_bounded_for_each_source() {
     }
     // A credential counts wherever it comes from.
     assert_eq!((0..3).filter(|n| has_one_more(2, &format!("of-alice-{n}"), alice)).count(), 3, "of a credential");
-    // What is only asked about counts too while it is: on a busy machine there may be a few less, never more.
-    let third = of(3, alice);
-    assert!((1..=OF_A_SOURCE - 3).contains(&third), "{third} of the same credential");
+    assert_eq!(of(3, alice), OF_A_SOURCE - 3, "of the same credential");
+    assert_eq!(of(4, ""), IN_ALL - 2 * OF_A_SOURCE, "in all");
+    let text = ask(&server, 5, "more", "");
+    assert!(text.contains("not mirrored yet are being fetched, try again"), "{text}");
     // They end, and there is room again.
     fails.store(true, SeqCst);
     let began = Instant::now();

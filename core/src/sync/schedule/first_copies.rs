@@ -15,8 +15,8 @@ pub(super) struct FirstCopies {
 }
 
 impl FirstCopies {
-    /// One more for `payers`, or the words for who can't have it.
-    fn begin(&mut self, policy: &Policy, payers: Payers) -> Result<(), &'static str> {
+    /// Whether there may be one more for `payers`, or the words for who can't have it.
+    fn has_room(&self, policy: &Policy, payers: Payers) -> Result<(), &'static str> {
         let has_its_share =
             |source| self.of_source.get(&source).is_some_and(|count| *count >= policy.first_copies_per_source.max(1));
         if payers.iter().any(has_its_share) {
@@ -25,11 +25,14 @@ impl FirstCopies {
         if self.in_all >= policy.first_copies.max(1) {
             return Err("too many repositories that are not mirrored yet are being fetched, try again");
         }
+        Ok(())
+    }
+
+    fn begin(&mut self, payers: Payers) {
         for source in payers.iter() {
             *self.of_source.entry(source).or_default() += 1;
         }
         self.in_all += 1;
-        Ok(())
     }
 
     fn end(&mut self, payers: Payers) {
@@ -46,6 +49,12 @@ impl FirstCopies {
 }
 
 impl Schedule {
+    /// Whether `payers` may begin another one. Asked before anything is taken that others need too: who has its share takes
+    /// nothing from them by asking for more.
+    pub(super) fn may_begin_first_copy(&self, payers: Option<Payers>) -> Result<(), &'static str> {
+        payers.map_or(Ok(()), |payers| self.first_copies.has_room(&self.policy, payers))
+    }
+
     /// Somebody wants what nothing is done for yet. Who asks as the operator does does not pay, and has no bound.
     pub(super) fn begin_first_copy(&mut self, path: &Arc<str>, payers: Option<Payers>) -> Result<(), &'static str> {
         let Some(repository) = self.repositories.get_mut(path) else { return Ok(()) };
@@ -53,7 +62,8 @@ impl Schedule {
             return Ok(());
         }
         if let Some(payers) = payers {
-            self.first_copies.begin(&self.policy, payers)?;
+            self.first_copies.has_room(&self.policy, payers)?;
+            self.first_copies.begin(payers);
             repository.first_copy_of = Some(payers);
         }
         Ok(())
@@ -136,6 +146,21 @@ mod tests {
         schedule.fetched(SECOND, &path(0, 2), failed());
         assert_eq!(schedule.first_copies(), (in_all - 3, 1));
         assert_eq!(ask(&mut schedule, 0, 7), None);
+    }
+
+    /// Nor is what all share in asking about what is unknown used up by who has its share already.
+    #[test]
+    fn who_has_its_share_takes_nothing_by_asking_for_more() {
+        let mut schedule = Schedule::new(policy(), 1);
+        let mut ask = |source: u64, number: u32| {
+            let (path, payers) =
+                (format!("{source}/{number}.git").into(), Payers { address: Source(source), credential: None });
+            schedule.ask(SECOND, &path, 1, Need::References, Some(payers));
+            effects(&mut schedule, SECOND).1.is_empty()
+        };
+        let begun = (0..2 * policy().unknown_burst).filter(|number| ask(1, *number)).count();
+        assert_eq!(begun, policy().first_copies_per_source);
+        assert!(ask(2, 0));
     }
 
     /// A credential that is made up anew each time gets an address nothing, nor do many addresses get it for one credential.
