@@ -111,7 +111,8 @@ impl<'a> Selection<'a> {
                 } else if trust.is_some() {
                     for added in commits.added(row) {
                         had.insert(added.number);
-                        if if added.is_tree { tree_bases } else { blob_bases } {
+                        let is_base = if added.is_tree { tree_bases } else { blob_bases };
+                        if is_base {
                             bases.insert(added.number);
                         }
                     }

@@ -48,13 +48,13 @@ pub(super) fn select(graph: &Graph<'_>, query: &Query) -> Result<Selected, ReadE
     selection.mark_trees(&haves.trees, Trust::Proven)?;
     selection.mark_trees(&claims.trees, Trust::Claimed)?;
     let wanted = selection.wants(query)?;
-    let excluded = [&haves.commits[..], &claims.commits].concat();
     let (commits, rooted) = match selection.tables(&wanted) {
         Some(tables) => {
             let difference = selection.subtract(tables, &haves, &claims, &wanted)?;
             (difference.commits, difference.cut)
         }
         None => {
+            let excluded = [&haves.commits[..], &claims.commits].concat();
             let walk = walk(&mut selection.history, &wanted.commits, &excluded, None, SLOP)?;
             // Without anything to send there is nothing to compare with.
             if (!walk.commits.is_empty() || !wanted.trees.is_empty()) && selection.omission.looks_at(0) {
